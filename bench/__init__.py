@@ -1,0 +1,1 @@
+"""Benchmarks: every kernel beside its best rival, in one run."""

@@ -1,0 +1,1 @@
+"""The on-disk truth: names, schema, units, bodies, files."""

@@ -1,0 +1,1 @@
+"""Readers and writers of laboratory trials: markers, force plates, OpenSim text files."""

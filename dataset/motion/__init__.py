@@ -1,0 +1,1 @@
+"""Readers of motions and their retargeting to a subject."""

@@ -1,0 +1,1 @@
+"""ImDyS, the solver: markers in, joint impulses and ground reaction forces out."""

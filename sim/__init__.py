@@ -1,0 +1,1 @@
+"""Makes dynamics: physics, control, imitation."""

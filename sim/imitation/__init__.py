@@ -1,0 +1,1 @@
+"""Imitation of motion capture by simulated humanoids."""
