@@ -60,11 +60,16 @@ class Motion:
     """Body whose proportions `root_pos` and the foot heights refer to; None before retargeting."""
     is_cyclic: bool = False
     """True if the clip was marked as one repeating cycle."""
+    leg_length: float | None = None
+    """Hip to knee to ankle [m] of the skeleton that `root_pos` refers to; None after retargeting, when `subject` says it.
+    Before retargeting the pelvis joint is midway between the hips (the canonical skeleton of `dataset.motion.tpose`)."""
 
     def __post_init__(self) -> None:
         frames = self.root_pos.shape[0]
         _expect("Motion", "root_pos", self.root_pos, (None, 3))
         _expect("Motion", "quat", self.quat, (frames, NUM_BODIES, 4))
+        if not (np.all(np.isfinite(self.root_pos)) and np.all(np.isfinite(self.quat))):
+            raise ValueError(f"Motion {self.source}/{self.name}: expected finite root_pos and quat, found NaN or infinity")
         if not self.frame_rate > 0:
             raise ValueError(f"Motion.frame_rate: expected a positive rate in Hz, got {self.frame_rate}")
 
@@ -120,6 +125,16 @@ class Dynamics:
     """|m·Δv_com − Σ h·(Σ grf + m·g)| / (m·g·Δt): momentum balance in body weights, shape (T - 1,), float32."""
     closure_error: np.ndarray
     """Largest residual of the equations of motion over the transition's substeps [body weights], shape (T - 1,), float64."""
+    clip_start: float = 0.0
+    """Time of the clip that the first frame imitates [s]."""
+    controller: str = ""
+    """What drove the body: name and, where it has one, version or settings hash."""
+    solution: str = ""
+    """Hash of the stored solution that was replayed; empty where none was."""
+    perturbation: str = ""
+    """Disturbance applied on purpose (kind and size); empty for none."""
+    flags: tuple[str, ...] = ()
+    """What a user should know about this sequence, one word each (`fell`, `retried`, ...)."""
 
     def __post_init__(self) -> None:
         frames = self.root_pos.shape[0]
