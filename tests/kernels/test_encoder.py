@@ -1,0 +1,157 @@
+"""The encoder kernel: reference against PyTorch's decoder, folded against reference, gradients, boundaries."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kernels.encoder import PooledWeights, encode, encode_folded, encode_reference
+from kernels.encoder.cases import CASES, TEST_CASES, Case, make_tokens, make_weights
+
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+"""Largest absolute difference between backends: outputs are layer-normalised, so of order one; a few hundred roundings."""
+
+TINY = next(case for case in CASES if case.name == "tiny")
+
+
+def _tensors(weights: PooledWeights) -> list[Tensor]:
+    """All parameter tensors in a fixed order."""
+    own = [getattr(weights, item.name) for item in dataclasses.fields(weights)]
+    own += [getattr(layer, item.name) for layer in weights.layers for item in dataclasses.fields(layer)]
+    return [value for value in own if isinstance(value, Tensor)]
+
+
+def _rebuild(weights: PooledWeights, tensors: list[Tensor]) -> PooledWeights:
+    """The same record with its tensors replaced, in the order of `_tensors`."""
+    queue = list(tensors)
+    names = [item.name for item in dataclasses.fields(weights) if isinstance(getattr(weights, item.name), Tensor)]
+    own = {name: queue.pop(0) for name in names}
+    layers = tuple(
+        dataclasses.replace(layer, **{item.name: queue.pop(0) for item in dataclasses.fields(layer)})
+        for layer in weights.layers
+    )
+    return dataclasses.replace(weights, layers=layers, **own)
+
+
+def _decoder(case: Case, weights: PooledWeights) -> nn.TransformerDecoder:
+    """PyTorch's own decoder holding the same parameters; maps that cannot matter (see below) are left random."""
+    layer = nn.TransformerDecoderLayer(case.width, case.heads, case.ff, dropout=0.0, batch_first=True, dtype=torch.float64)
+    decoder = nn.TransformerDecoder(layer, case.layers, nn.LayerNorm(case.width, dtype=torch.float64))
+    d = case.width
+    with torch.no_grad():
+        for own, theirs in zip(weights.layers, decoder.layers):
+            # Rows 0..2d (query and key of the self-attention) and the key bias keep their random initial values:
+            # agreement then shows that the reference is right to have no such parameters.
+            theirs.self_attn.in_proj_bias.normal_()
+            theirs.self_attn.in_proj_weight[2 * d :] = own.self_value_weight
+            theirs.self_attn.in_proj_bias[2 * d :] = own.self_value_bias
+            theirs.self_attn.out_proj.weight.copy_(own.self_out_weight)
+            theirs.self_attn.out_proj.bias.copy_(own.self_out_bias)
+            theirs.multihead_attn.in_proj_bias.normal_()
+            theirs.multihead_attn.in_proj_weight.copy_(torch.cat([own.query_weight, own.key_weight, own.value_weight]))
+            theirs.multihead_attn.in_proj_bias[:d] = own.query_bias
+            theirs.multihead_attn.in_proj_bias[2 * d :] = own.value_bias
+            theirs.multihead_attn.out_proj.weight.copy_(own.out_weight)
+            theirs.multihead_attn.out_proj.bias.copy_(own.out_bias)
+            theirs.linear1.weight.copy_(own.ff_in_weight)
+            theirs.linear1.bias.copy_(own.ff_in_bias)
+            theirs.linear2.weight.copy_(own.ff_out_weight)
+            theirs.linear2.bias.copy_(own.ff_out_bias)
+            for index, norm in enumerate((theirs.norm1, theirs.norm2, theirs.norm3)):
+                norm.weight.copy_(own.norm_weight[index])
+                norm.bias.copy_(own.norm_bias[index])
+        decoder.norm.weight.copy_(weights.norm_weight)  # pyright: ignore[reportArgumentType]
+        decoder.norm.bias.copy_(weights.norm_bias)  # pyright: ignore[reportArgumentType]
+    return decoder
+
+
+@pytest.mark.parametrize("case", TEST_CASES, ids=lambda case: case.name)
+def test_reference_equals_pytorchs_transformer_decoder_with_the_same_weights(case: Case) -> None:
+    """The hand-written layers are nn.TransformerDecoder over one query, whose own self-attention softmax is trivial."""
+    weights = make_weights(case, dtype=torch.float64)
+    tokens, mask = make_tokens(case, dtype=torch.float64)
+    memory = nn.functional.linear(tokens, weights.embed_weight, weights.embed_bias)
+    query = weights.query.expand(case.batch, 1, case.width)
+    expected = _decoder(case, weights)(query, memory, memory_key_padding_mask=~mask)[:, 0]
+    assert (encode_reference(tokens, mask, weights) - expected).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("case", TEST_CASES, ids=lambda case: case.name)
+def test_folded_equals_reference_in_value_and_in_every_gradient(case: Case, dtype: torch.dtype) -> None:
+    """Folding is exact: outputs, parameter gradients and token gradients agree up to rounding, masked tokens included."""
+    weights = make_weights(case, dtype=dtype)
+    tokens, mask = make_tokens(case, dtype=dtype)
+    direction = torch.randn(case.batch, case.width, generator=torch.Generator().manual_seed(3), dtype=dtype)
+    outputs, gradients = [], []
+    for function in (encode_reference, encode_folded):
+        leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
+        output = function(leaves[0], mask, _rebuild(weights, leaves[1:]))
+        outputs.append(output.detach())
+        gradients.append(torch.autograd.grad((output * direction).sum(), leaves))
+    assert (outputs[0] - outputs[1]).abs().max() <= TOLERANCE[dtype]
+    for reference, folded in zip(*gradients):
+        scale = max(1.0, float(reference.abs().max()))
+        assert (reference - folded).abs().max() <= 10 * TOLERANCE[dtype] * scale
+
+
+@pytest.mark.parametrize("function", [encode_reference, encode_folded], ids=["reference", "folded"])
+def test_gradients_pass_the_finite_difference_check(function: Callable[..., Tensor]) -> None:
+    """float64 gradcheck through tokens and all parameters."""
+    weights = make_weights(TINY, dtype=torch.float64)
+    tokens, mask = make_tokens(TINY, dtype=torch.float64)
+    # Absent tokens hold values around 50: their zero gradient must come from the mask, not from small numbers.
+    leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
+
+    def run(*values: Tensor) -> Tensor:
+        return function(values[0], mask, _rebuild(weights, list(values[1:])))
+
+    assert torch.autograd.gradcheck(run, leaves, eps=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["reference", "folded"])
+def test_order_of_tokens_and_content_of_absent_tokens_do_not_matter(backend: str) -> None:
+    """The encoder is a function of a set of labels-free markers."""
+    case = next(case for case in CASES if case.name == "prime")
+    weights = make_weights(case, dtype=torch.float64)
+    tokens, mask = make_tokens(case, dtype=torch.float64)
+    expected = encode(tokens, mask, weights, backend=backend)  # pyright: ignore[reportArgumentType]
+    order = torch.randperm(case.markers, generator=torch.Generator().manual_seed(5))
+    changed = torch.where(mask[..., None], tokens, -1e3)
+    actual = encode(changed[:, order], mask[:, order], weights, backend=backend)  # pyright: ignore[reportArgumentType]
+    assert (actual - expected).abs().max() < 1e-12
+
+
+def test_a_subset_equals_a_shorter_set() -> None:
+    """Masking a token gives what leaving it out gives, bit pattern of the padding aside."""
+    weights = make_weights(TINY, dtype=torch.float64)
+    tokens, _ = make_tokens(TINY, dtype=torch.float64)
+    mask = torch.tensor([[True, True, True, False, False]]).expand(TINY.batch, -1)
+    full = torch.ones(TINY.batch, 3, dtype=torch.bool)
+    assert (encode(tokens, mask, weights) - encode(tokens[:, :3], full, weights)).abs().max() < 1e-12
+
+
+def test_boundary_errors_name_the_argument_and_what_was_expected() -> None:
+    """What a caller can get wrong raises ValueError before any arithmetic."""
+    weights = make_weights(TINY)
+    tokens, mask = make_tokens(TINY)
+    with pytest.raises(ValueError, match=r"tokens: expected shape \(B, M, 4\)"):
+        encode(tokens[..., :3], mask, weights)
+    with pytest.raises(ValueError, match="tokens: expected dtype torch.float32"):
+        encode(tokens.double(), mask, weights)
+    with pytest.raises(ValueError, match="mask: expected bool"):
+        encode(tokens, mask.float(), weights)
+    with pytest.raises(ValueError, match="backend: expected one of"):
+        encode(tokens, mask, weights, backend="fast")  # pyright: ignore[reportArgumentType]
+    empty = mask.clone()
+    empty[1] = False
+    with pytest.raises(ValueError, match="window 1 has no present marker"):
+        encode(tokens, empty, weights, validate=True)
+    broken = tokens.clone()
+    broken[2, 4, 0] = torch.nan
+    with pytest.raises(ValueError, match="window 2, marker 4 is not finite"):
+        encode(broken, mask, weights, validate=True)
