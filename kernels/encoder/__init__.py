@@ -5,22 +5,24 @@ Backends: `reference` (eager, every token projected) and `folded` (the same func
 
 from __future__ import annotations
 
-from typing import Literal
-
+import torch
 from torch import Tensor
 
-from kernels.encoder.folded import encode_folded
-from kernels.encoder.reference import LayerWeights, PooledWeights, encode_reference
+from kernels._check import bind_axes
+from kernels._dispatch import Backend, pick
+from kernels.encoder.reference import LayerWeights, PooledWeights
 
-Backend = Literal["auto", "reference", "folded"]
-
-_BACKENDS = {"reference": encode_reference, "folded": encode_folded}
+BACKENDS = (
+    Backend(name="folded", module="folded", devices=("cpu", "cuda")),
+    Backend(name="reference", module="reference", devices=("cpu", "cuda")),
+)
+"""Implementations, best first."""
 
 
 def encode(
-    tokens: Tensor, mask: Tensor, weights: PooledWeights, *, backend: Backend = "auto", validate: bool = False
+    tokens: Tensor, mask: Tensor, weights: PooledWeights, *, backend: str = "auto", validate: bool = False
 ) -> Tensor:
-    """Feature of each window: a learned query that reads its marker tokens (`encode_reference` has the equations).
+    """Feature of each window: a learned query that reads its marker tokens (`kernels.encoder.reference` has the equations).
 
     Args:
         tokens: Marker tokens, shape (B, M, F), the dtype and device of the weights.
@@ -34,14 +36,14 @@ def encode(
 
     Raises:
         ValueError: A shape, dtype or backend name is wrong; with `validate`, a window is empty or a token not finite.
+        RuntimeError: The named backend cannot run on this device.
     """
     features = weights.embed_weight.shape[1]
-    if tokens.ndim != 3 or tokens.shape[2] != features:
-        raise ValueError(f"tokens: expected shape (B, M, {features}), got {tuple(tokens.shape)}; B, M free")
+    bind_axes(tokens=(tokens, f"B M {features}"), mask=(mask, "B M"))
     if tokens.dtype != weights.embed_weight.dtype:
         raise ValueError(f"tokens: expected dtype {weights.embed_weight.dtype} of the weights, got {tokens.dtype}")
-    if mask.shape != tokens.shape[:2] or str(mask.dtype) != "torch.bool":
-        raise ValueError(f"mask: expected bool of shape {tuple(tokens.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}")
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask: expected dtype torch.bool, got {mask.dtype}")
     if validate:
         if not bool(mask.any(dim=1).all()):
             window = int((~mask.any(dim=1)).nonzero()[0, 0])
@@ -49,10 +51,7 @@ def encode(
         if not bool(tokens.isfinite().all()):
             window, marker = (int(i) for i in (~tokens.isfinite()).nonzero()[0, :2])
             raise ValueError(f"tokens: window {window}, marker {marker} is not finite; mask gaps and write zeros into them")
-    name = "folded" if backend == "auto" else backend
-    if name not in _BACKENDS:
-        raise ValueError(f"backend: expected one of {['auto', *_BACKENDS]}, got {backend!r}")
-    return _BACKENDS[name](tokens, mask, weights)
+    return pick("kernels.encoder", BACKENDS, backend, tokens.device.type).encode(tokens, mask, weights)
 
 
-__all__ = ["Backend", "LayerWeights", "PooledWeights", "encode", "encode_folded", "encode_reference"]
+__all__ = ["BACKENDS", "LayerWeights", "PooledWeights", "encode"]

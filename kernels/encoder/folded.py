@@ -66,7 +66,8 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_BHF: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (grad_BHF,) = grad_outputs
         read_BHF, tokens_BMF, weight_BHM, pooled_BHF = ctx.saved_tensors
         shift_BH1 = (grad_BHF * pooled_BHF).sum(dim=-1, keepdim=True)
         score_grad_BHM = torch.bmm(grad_BHF, tokens_BMF.transpose(1, 2)).sub_(shift_BH1).mul_(weight_BHM)
@@ -78,8 +79,8 @@ class _Pool(torch.autograd.Function):
         return read_grad, token_grad, None
 
 
-def encode_folded(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
-    """Features of the windows, shape (B, D). Same contract as `encode_reference`; once differentiable."""
+def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
+    """Features of the windows, shape (B, D). Same contract as `kernels.encoder.reference.encode`; once differentiable."""
     batch, _, features = tokens.shape
     heads = weights.num_heads
     bias_B1M = torch.zeros(mask.shape, dtype=tokens.dtype, device=tokens.device).masked_fill_(~mask, -math.inf)[:, None]

@@ -110,7 +110,7 @@ def _cross_attention(state: Tensor, memory_BMD: Tensor, mask_BM: Tensor, layer: 
     return functional.linear(read_BD, layer.out_weight, layer.out_bias)
 
 
-def encode_reference(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
+def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
     """Feature of each window: a learned query that reads its marker tokens through L post-norm decoder layers.
 
     With `e_m = W_e x_m + b_e`, each layer computes

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from types import ModuleType
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels.encoder import PooledWeights, encode, encode_folded, encode_reference
+from kernels.encoder import PooledWeights, encode, folded, reference
 from kernels.encoder.cases import CASES, TEST_CASES, Case, make_tokens, make_weights
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -43,7 +44,8 @@ def _decoder(case: Case, weights: PooledWeights) -> nn.TransformerDecoder:
     decoder = nn.TransformerDecoder(layer, case.layers, nn.LayerNorm(case.width, dtype=torch.float64))
     d = case.width
     with torch.no_grad():
-        for own, theirs in zip(weights.layers, decoder.layers):
+        for own, module in zip(weights.layers, decoder.layers, strict=True):
+            theirs = cast(Any, module)
             # Rows 0..2d (query and key of the self-attention) and the key bias keep their random initial values:
             # agreement then shows that the reference is right to have no such parameters.
             theirs.self_attn.in_proj_bias.normal_()
@@ -64,8 +66,9 @@ def _decoder(case: Case, weights: PooledWeights) -> nn.TransformerDecoder:
             for index, norm in enumerate((theirs.norm1, theirs.norm2, theirs.norm3)):
                 norm.weight.copy_(own.norm_weight[index])
                 norm.bias.copy_(own.norm_bias[index])
-        decoder.norm.weight.copy_(weights.norm_weight)  # pyright: ignore[reportArgumentType]
-        decoder.norm.bias.copy_(weights.norm_bias)  # pyright: ignore[reportArgumentType]
+        last = cast(nn.LayerNorm, decoder.norm)
+        last.weight.copy_(weights.norm_weight)
+        last.bias.copy_(weights.norm_bias)
     return decoder
 
 
@@ -77,7 +80,7 @@ def test_reference_equals_pytorchs_transformer_decoder_with_the_same_weights(cas
     memory = nn.functional.linear(tokens, weights.embed_weight, weights.embed_bias)
     query = weights.query.expand(case.batch, 1, case.width)
     expected = _decoder(case, weights)(query, memory, memory_key_padding_mask=~mask)[:, 0]
-    assert (encode_reference(tokens, mask, weights) - expected).abs().max() < 1e-12
+    assert (reference.encode(tokens, mask, weights) - expected).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -88,19 +91,19 @@ def test_folded_equals_reference_in_value_and_in_every_gradient(case: Case, dtyp
     tokens, mask = make_tokens(case, dtype=dtype)
     direction = torch.randn(case.batch, case.width, generator=torch.Generator().manual_seed(3), dtype=dtype)
     outputs, gradients = [], []
-    for function in (encode_reference, encode_folded):
+    for module in (reference, folded):
         leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
-        output = function(leaves[0], mask, _rebuild(weights, leaves[1:]))
+        output = module.encode(leaves[0], mask, _rebuild(weights, leaves[1:]))
         outputs.append(output.detach())
         gradients.append(torch.autograd.grad((output * direction).sum(), leaves))
     assert (outputs[0] - outputs[1]).abs().max() <= TOLERANCE[dtype]
-    for reference, folded in zip(*gradients):
-        scale = max(1.0, float(reference.abs().max()))
-        assert (reference - folded).abs().max() <= 10 * TOLERANCE[dtype] * scale
+    for expected, actual in zip(*gradients, strict=True):
+        scale = max(1.0, float(expected.abs().max()))
+        assert (expected - actual).abs().max() <= 10 * TOLERANCE[dtype] * scale
 
 
-@pytest.mark.parametrize("function", [encode_reference, encode_folded], ids=["reference", "folded"])
-def test_gradients_pass_the_finite_difference_check(function: Callable[..., Tensor]) -> None:
+@pytest.mark.parametrize("module", [reference, folded], ids=["reference", "folded"])
+def test_gradients_pass_the_finite_difference_check(module: ModuleType) -> None:
     """float64 gradcheck through tokens and all parameters."""
     weights = make_weights(TINY, dtype=torch.float64)
     tokens, mask = make_tokens(TINY, dtype=torch.float64)
@@ -108,21 +111,21 @@ def test_gradients_pass_the_finite_difference_check(function: Callable[..., Tens
     leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
 
     def run(*values: Tensor) -> Tensor:
-        return function(values[0], mask, _rebuild(weights, list(values[1:])))
+        return module.encode(values[0], mask, _rebuild(weights, list(values[1:])))
 
     assert torch.autograd.gradcheck(run, leaves, eps=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["reference", "folded"])
 def test_order_of_tokens_and_content_of_absent_tokens_do_not_matter(backend: str) -> None:
-    """The encoder is a function of a set of labels-free markers."""
+    """The encoder is a function of a set of label-free markers."""
     case = next(case for case in CASES if case.name == "prime")
     weights = make_weights(case, dtype=torch.float64)
     tokens, mask = make_tokens(case, dtype=torch.float64)
-    expected = encode(tokens, mask, weights, backend=backend)  # pyright: ignore[reportArgumentType]
+    expected = encode(tokens, mask, weights, backend=backend)
     order = torch.randperm(case.markers, generator=torch.Generator().manual_seed(5))
     changed = torch.where(mask[..., None], tokens, -1e3)
-    actual = encode(changed[:, order], mask[:, order], weights, backend=backend)  # pyright: ignore[reportArgumentType]
+    actual = encode(changed[:, order], mask[:, order], weights, backend=backend)
     assert (actual - expected).abs().max() < 1e-12
 
 
@@ -143,10 +146,10 @@ def test_boundary_errors_name_the_argument_and_what_was_expected() -> None:
         encode(tokens[..., :3], mask, weights)
     with pytest.raises(ValueError, match="tokens: expected dtype torch.float32"):
         encode(tokens.double(), mask, weights)
-    with pytest.raises(ValueError, match="mask: expected bool"):
+    with pytest.raises(ValueError, match="mask: expected dtype torch.bool"):
         encode(tokens, mask.float(), weights)
-    with pytest.raises(ValueError, match="backend: expected one of"):
-        encode(tokens, mask, weights, backend="fast")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="expected backend 'auto' or one of"):
+        encode(tokens, mask, weights, backend="fast")
     empty = mask.clone()
     empty[1] = False
     with pytest.raises(ValueError, match="window 1 has no present marker"):
