@@ -64,9 +64,13 @@ class _Pool(torch.autograd.Function):
         ctx.save_for_backward(read_BHF, tokens_BMF, weight_BHM, pooled_BHF)
         return pooled_BHF
 
+    # Saved softmax weights carry no graph, so a second derivative would be wrong: the decorator refuses it. It also hides
+    # the parameter names from the type checker.
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None]:
         (grad_BHF,) = grad_outputs
         read_BHF, tokens_BMF, weight_BHM, pooled_BHF = ctx.saved_tensors
         shift_BH1 = (grad_BHF * pooled_BHF).sum(dim=-1, keepdim=True)
