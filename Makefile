@@ -1,0 +1,88 @@
+# make demo and make test work on a fresh machine: they make their own environment in .venv.
+#   PYTHON=python3.12 make env    choose the interpreter        EXTRAS=demo,dev,gpu make env    choose what is installed
+#   make test ARGS="tests/kernels -k grf"    choose the tests   JOBS=0 make test                run them in one process
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint bench clean distclean
+
+VENV ?= .venv
+EXTRAS ?= demo,dev
+PYTHON ?= python3.11 python3.12 python3
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed-$(EXTRAS)
+
+JOBS ?= 2
+ARGS ?=
+# Whole run of `make test` [s]; a single test has its own limit in pyproject.toml.
+TEST_LIMIT ?= 1200
+
+# Simulation threads do the work: a spinning OpenMP pool beside them costs more than it gives.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+
+help:
+	@echo "make demo   motion capture -> simulated dynamics -> solver -> forces of a trial, with a report"
+	echo "make test   the tests (not the slow ones)"
+	echo "make lint   ruff, pyright, import contracts"
+	echo "make bench  the kernels and the simulator beside their rivals"
+	echo "make env    only the environment (.venv); the targets above call it"
+	echo "make clean  remove caches; make distclean also removes .venv"
+
+env: $(STAMP)
+
+demo: $(STAMP)
+	@$(PY) -m bench.demo $(ARGS)
+
+test: $(STAMP)
+	@timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --benchmark-disable $(ARGS)
+
+lint: $(STAMP)
+	@$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check --quiet . || { echo "run: $(VENV)/bin/ruff format ."; exit 1; }
+	$(VENV)/bin/pyright
+	$(VENV)/bin/lint-imports
+
+bench: $(STAMP)
+	@$(PY) -m bench.run $(ARGS)
+
+clean:
+	@rm -rf .pytest_cache .ruff_cache .import_linter_cache .benchmarks build *.egg-info MUJOCO_LOG.TXT
+	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+
+distclean: clean
+	@rm -rf $(VENV)
+
+# Python 3.11 has a CPU build of torch pinned in constraints.txt. On 3.12 and later the torch that the interpreter already
+# has is used instead (it must match the driver of the machine), so its packages are made visible inside the environment.
+$(PY):
+	@chosen=""
+	for python in $(PYTHON); do
+	  if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then chosen="$$python"; break; fi
+	done
+	if [ -z "$$chosen" ]; then
+	  echo "No Python 3.11 or later with venv among: $(PYTHON)."
+	  echo "Install python3.11 and python3.11-venv, or name an interpreter: make env PYTHON=/path/to/python3.11"
+	  exit 1
+	fi
+	sites=""
+	if "$$chosen" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; then
+	  if ! "$$chosen" -c 'import torch' 2>/dev/null; then
+	    echo "$$chosen is newer than Python 3.11 and has no torch; the pinned CPU build exists for 3.11 only."
+	    echo "Install python3.11, or install the torch build for this machine into $$chosen, then run make again."
+	    exit 1
+	  fi
+	  sites=$$("$$chosen" -c 'import sys; print(*[p for p in sys.path if p.endswith(("site-packages", "dist-packages"))], sep="\n")')
+	fi
+	"$$chosen" -m venv --clear $(VENV)
+	if [ -n "$$sites" ]; then
+	  echo "$$sites" > "$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/parent_site_packages.pth"
+	fi
+
+$(STAMP): pyproject.toml constraints.txt | $(PY)
+	@echo "Installing into $(VENV) (a few minutes and 2.5 GB the first time)"
+	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
+	touch $@
