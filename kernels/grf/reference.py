@@ -1,6 +1,6 @@
 """Contacts to ground reaction forces, centres of pressure and free moments: the specification, float64 NumPy.
 
-Conventions: world frame, z up, ground plane z = 0, SI. A force is the one of the ground ON the body. A wrench is the pair
+Conventions: world frame, z up, ground plane z = 0, SI. A force is that of the ground ON the body. A wrench is the pair
 of a force and its moment about the world origin, which simply add up; the centre of pressure is read off the sum at the
 end and never averaged itself.
 

@@ -1,0 +1,100 @@
+"""Imposed angular momentum: hand-worked sums, compensation, linearity, streaming, boundaries."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from kernels import momentum
+from kernels.momentum import cases
+
+BACKENDS = ("reference", "numba")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_torques_at_sixty_hertz_give_the_papers_impulse(backend: str) -> None:
+    """30 and 60 N·m for 1/60 s each are 1.5 N·m·s."""
+    torque = np.zeros((1, 2, 23, 3))
+    torque[0, :, 4, 1] = 30.0, 60.0
+    impulse = momentum.integrate_torque(torque, 1 / 60, backend=backend)
+    assert impulse[0, 4, 1] == pytest.approx(1.5, rel=1e-15)
+    assert np.count_nonzero(impulse) == 1
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
+def test_compiled_sums_equal_the_reference_bit_for_bit(case: cases.Case) -> None:
+    """The same additions in the same order, so nothing may differ."""
+    torque = cases.make(case)
+    expected = momentum.integrate_torque(torque, 1 / 240, backend="reference")
+    got = momentum.integrate_torque(torque, 1 / 240, backend="numba")
+    assert got.dtype == torque.dtype and got.shape == (case.transitions, case.joints, 3)
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_cancelling_torques_of_very_different_size_sum_exactly(backend: str) -> None:
+    """A plain float64 sum of this series is wrong by 100 %; the compensated one is exact to rounding."""
+    rng = np.random.default_rng(3)
+    small = rng.normal(0, 1, 7)
+    series = np.concatenate([[1e17], small, [-1e17]])
+    exact = float(sum(Fraction(value) for value in series.tolist()))
+    impulse = momentum.integrate_torque(series[None, :, None, None].repeat(3, 3), 1.0, backend=backend)
+    np.testing.assert_allclose(impulse[0, 0], exact, rtol=1e-14)
+    assert abs(float(np.sum(series)) - exact) > 0.5 * abs(exact)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_impulse_is_linear_in_torque(backend: str) -> None:
+    """Doubling torque or step doubles the impulse; impulses of a sum add."""
+    first, second = cases.make(cases.CASES[3], seed=1), cases.make(cases.CASES[3], seed=2)
+
+    def run(torque: np.ndarray, step: float = 0.01) -> np.ndarray:
+        return momentum.integrate_torque(torque, step, backend=backend)
+
+    np.testing.assert_array_equal(run(2 * first), 2 * run(first))
+    np.testing.assert_array_equal(run(first, 0.02), 2 * run(first))
+    np.testing.assert_allclose(run(first + second), run(first) + run(second), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_streaming_over_environments_equals_the_stored_sum(backend: str) -> None:
+    """Substep by substep, from strided views of float32 torques, the same impulse comes out."""
+    torque_EST = cases.make(cases.Case(name="stream", transitions=6, substeps=9, joints=23, note="")).astype(np.float32)
+    total, error = momentum.start_impulse(6)
+    for substep in range(9):
+        momentum.add_substep(total, error, torque_EST[:, substep], 1 / 512, backend=backend)
+    stored = momentum.integrate_torque(torque_EST.astype(np.float64), 1 / 512, backend=backend)
+    np.testing.assert_allclose(total + error, stored, rtol=1e-15, atol=1e-18)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # NumPy's own, where the JIT is off
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_torque_that_is_not_finite_gives_nan_there_and_only_there(backend: str) -> None:
+    """Infinity must not pass as a huge impulse; `validate` refuses it."""
+    torque = cases.make(cases.CASES[3])
+    torque[2, 3, 1, 0] = np.inf
+    bad = np.isnan(momentum.integrate_torque(torque, 0.01, backend=backend))
+    assert bad.sum() == 1 and bad[2, 1, 0]
+    with pytest.raises(ValueError, match=r"torque: expected finite values, got 1 others, first at \(2, 3, 1, 0\)"):
+        momentum.integrate_torque(torque, 0.01, backend=backend, validate=True)
+
+
+def test_wrong_arguments_are_named() -> None:
+    """Shape, dtype, step and running sums."""
+    torque = cases.make(cases.CASES[3])
+    with pytest.raises(ValueError, match=r"torque: expected shape \(T, S, J, 3\), got \(13, 7, 5\)"):
+        momentum.integrate_torque(torque[..., 0], 0.01)
+    with pytest.raises(ValueError, match="torque: expected dtype float32 or float64, got int64"):
+        momentum.integrate_torque(torque.astype(int), 0.01)
+    with pytest.raises(ValueError, match="step: expected a positive finite number, got nan"):
+        momentum.integrate_torque(torque, float("nan"))
+    total, error = momentum.start_impulse(2, 5)
+    with pytest.raises(
+        ValueError, match=r"torque: expected shape \(E, J, 3\) with E = 2 as in total, got \(13, 5, 3\)"
+    ):
+        momentum.add_substep(total, error, torque[:, 0], 0.01)
+    with pytest.raises(ValueError, match="error: expected dtype float64"):
+        momentum.add_substep(total, error.astype(np.float32), torque[:2, 0], 0.01)
+    wide = np.zeros((2, 5, 6))
+    with pytest.raises(ValueError, match="total: expected a C-contiguous array"):
+        momentum.add_substep(wide[..., ::2], error, torque[:2, 0], 0.01)
