@@ -22,7 +22,7 @@ BACKENDS = (
 def encode(
     tokens: Tensor, mask: Tensor, weights: PooledWeights, *, backend: str = "auto", validate: bool = False
 ) -> Tensor:
-    """Feature of each window: a learned query that reads its marker tokens (`kernels.encoder.reference` has the equations).
+    """Feature of each window: a learned query that reads its marker tokens (equations: `kernels.encoder.reference`).
 
     Args:
         tokens: Marker tokens, shape (B, M, F), the dtype and device of the weights.
@@ -50,7 +50,7 @@ def encode(
             raise ValueError(f"mask: window {window} has no present marker; drop it before encoding")
         if not bool(tokens.isfinite().all()):
             window, marker = (int(i) for i in (~tokens.isfinite()).nonzero()[0, :2])
-            raise ValueError(f"tokens: window {window}, marker {marker} is not finite; mask gaps and write zeros into them")
+            raise ValueError(f"tokens: window {window}, marker {marker} is not finite; mask gaps and write zeros there")
     return pick("kernels.encoder", BACKENDS, backend, tokens.device.type).encode(tokens, mask, weights)
 
 

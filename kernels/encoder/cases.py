@@ -44,7 +44,8 @@ CASES: tuple[Case, ...] = (
     Case(name="paper", batch=2400, markers=53, is_ragged=False),
     Case(name="train", batch=2400, markers=96),
 )
-"""`paper` is the shape of the published figures, `train` the random subsets of the training run; both are for benchmarks."""
+"""`paper` is the shape of the published figures, `train` the random subsets of the training run; both are for
+benchmarks."""
 
 TEST_CASES: tuple[Case, ...] = tuple(case for case in CASES if case.batch < 100)
 """Cases small enough to run in a test."""
@@ -80,8 +81,10 @@ def make_weights(case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, 
     )  # fmt: skip
 
 
-def make_tokens(case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu") -> tuple[Tensor, Tensor]:
-    """Tokens (B, M, F) and mask (B, M) of a case; at least one token a window is present, absent ones hold large values."""
+def make_tokens(
+    case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """Tokens (B, M, F) and mask (B, M) of a case; each window has a token, absent tokens hold large values."""
     generator = torch.Generator().manual_seed(seed + 1)
     tokens = torch.randn(case.batch, case.markers, case.features, generator=generator, dtype=torch.float64)
     mask = torch.ones(case.batch, case.markers, dtype=torch.bool)

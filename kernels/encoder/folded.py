@@ -5,8 +5,8 @@ With one query the attention is linear in the raw features on both sides of its 
     score_hm = (W_q z + b_q)_h . (W_k (W_e x_m + b_e))_h / sqrt(K) = u_h . x_m + const,   u = U z + u_0,
     W_o concat_h sum_m a_hm (W_v (W_e x_m + b_e) + b_v)_h + b_o    = G concat_h p_h + g,  p_h = sum_m a_hm x_m,
 
-since the constant cancels in the softmax and the weights a_h sum to 1. U (H F, D), u_0, G (D, H F) and g are products of
-the parameters, formed once a call, so that gradients reach every parameter through them.
+since the constant cancels in the softmax and the weights a_h sum to 1. U (H F, D), u_0, G (D, H F) and g are products
+of the parameters, formed once a call, so that gradients reach every parameter through them.
 
 Axis legend: B windows, M marker tokens, F features a token, D model width, H heads, K = D / H head width, L layers.
 """
@@ -50,7 +50,7 @@ def fold_layer(weights: PooledWeights, layer: LayerWeights) -> tuple[Tensor, Ten
 
 
 class _Pool(torch.autograd.Function):
-    """p_h = sum_m softmax_m(u_h . x_m) x_m over present tokens, with a backward that forms no (B, M, F) array unless asked.
+    """p_h = sum_m softmax_m(u_h . x_m) x_m over present tokens; its backward forms no (B, M, F) array unless asked.
 
     Given dp: da_hm = dp_h . x_m and ds_hm = a_hm (da_hm - dp_h . p_h), because sum_m a_hm da_hm = dp_h . p_h; then
     du_h = sum_m ds_hm x_m and, only where the tokens need a gradient, dx_m = sum_h (a_hm dp_h + ds_hm u_h).
@@ -64,8 +64,8 @@ class _Pool(torch.autograd.Function):
         ctx.save_for_backward(read_BHF, tokens_BMF, weight_BHM, pooled_BHF)
         return pooled_BHF
 
-    # Saved softmax weights carry no graph, so a second derivative would be wrong: the decorator refuses it. It also hides
-    # the parameter names from the type checker.
+    # Saved softmax weights carry no graph, so a second derivative would be wrong: the decorator refuses it. It also
+    # hides the parameter names from the type checker.
     @staticmethod
     @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -84,11 +84,11 @@ class _Pool(torch.autograd.Function):
 
 
 def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
-    """Features of the windows, shape (B, D). Same contract as `kernels.encoder.reference.encode`; once differentiable."""
+    """Same contract as `kernels.encoder.reference.encode`; once differentiable."""
     batch, _, features = tokens.shape
     heads = weights.num_heads
     bias_B1M = torch.zeros(mask.shape, dtype=tokens.dtype, device=tokens.device).masked_fill_(~mask, -math.inf)[:, None]
-    # The first query is the same for every window: it stays one row until the first cross-attention mixes in the tokens.
+    # The first query is the same for every window: one row until the first cross-attention mixes in the tokens.
     state = weights.query[None]
     for layer in weights.layers:
         read_map, read_bias, write_map, write_bias = fold_layer(weights, layer)

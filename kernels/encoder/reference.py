@@ -115,9 +115,9 @@ def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
 
     With `e_m = W_e x_m + b_e`, each layer computes
     `z <- norm(z + selfattn(z))`, `z <- norm(z + W_o concat_h sum_m a_hm (W_v e_m + b_v)_h + b_o)`,
-    `z <- norm(z + W_2 relu(W_1 z + b_1) + b_2)` with `a_h = softmax_m((W_q z + b_q)_h . (W_k e_m)_h / sqrt(K))` over the
-    tokens that are present; a final layer norm follows. The result does not depend on the order of the tokens nor on
-    what absent tokens hold, as long as it is finite. No dropout. A window without a present token gives NaN.
+    `z <- norm(z + W_2 relu(W_1 z + b_1) + b_2)` with `a_h = softmax_m((W_q z + b_q)_h . (W_k e_m)_h / sqrt(K))` over
+    the tokens that are present; a final layer norm follows. The result does not depend on the order of the tokens nor
+    on what absent tokens hold, as long as it is finite. No dropout. A window without a present token gives NaN.
 
     Args:
         tokens: Marker tokens, shape (B, M, F), floating point.
@@ -127,8 +127,8 @@ def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
     Returns:
         Features, shape (B, D).
 
-    Source: Liu et al. 2025 (ImDy, ICLR), section 4.2; the single query, the layer count and the sizes as in the released
-    code, which differs from the paper's text (self-attention encoder).
+    Source: Liu et al. 2025 (ImDy, ICLR), section 4.2; the single query, the layer count and the sizes as in the
+    released code, which differs from the paper's text (self-attention encoder).
     """
     memory_BMD = functional.linear(tokens, weights.embed_weight, weights.embed_bias)
     state_BD = weights.query.expand(tokens.shape[0], -1)

@@ -14,7 +14,8 @@ from kernels.encoder import PooledWeights, encode, folded, reference
 from kernels.encoder.cases import CASES, TEST_CASES, Case, make_tokens, make_weights
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
-"""Largest absolute difference between backends: outputs are layer-normalised, so of order one; a few hundred roundings."""
+"""Largest absolute difference between backends: outputs are layer-normalised, so of order one; a few hundred
+roundings."""
 
 TINY = next(case for case in CASES if case.name == "tiny")
 
@@ -40,7 +41,9 @@ def _rebuild(weights: PooledWeights, tensors: list[Tensor]) -> PooledWeights:
 
 def _decoder(case: Case, weights: PooledWeights) -> nn.TransformerDecoder:
     """PyTorch's own decoder holding the same parameters; maps that cannot matter (see below) are left random."""
-    layer = nn.TransformerDecoderLayer(case.width, case.heads, case.ff, dropout=0.0, batch_first=True, dtype=torch.float64)
+    layer = nn.TransformerDecoderLayer(
+        case.width, case.heads, case.ff, dropout=0.0, batch_first=True, dtype=torch.float64
+    )
     decoder = nn.TransformerDecoder(layer, case.layers, nn.LayerNorm(case.width, dtype=torch.float64))
     d = case.width
     with torch.no_grad():
@@ -86,7 +89,8 @@ def test_reference_equals_pytorchs_transformer_decoder_with_the_same_weights(cas
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("case", TEST_CASES, ids=lambda case: case.name)
 def test_folded_equals_reference_in_value_and_in_every_gradient(case: Case, dtype: torch.dtype) -> None:
-    """Folding is exact: outputs, parameter gradients and token gradients agree up to rounding, masked tokens included."""
+    """Folding is exact: outputs, parameter gradients and token gradients agree up to rounding, masked tokens
+    included."""
     weights = make_weights(case, dtype=dtype)
     tokens, mask = make_tokens(case, dtype=dtype)
     direction = torch.randn(case.batch, case.width, generator=torch.Generator().manual_seed(3), dtype=dtype)
@@ -144,9 +148,9 @@ def test_boundary_errors_name_the_argument_and_what_was_expected() -> None:
     tokens, mask = make_tokens(TINY)
     with pytest.raises(ValueError, match=r"tokens: expected shape \(B, M, 4\)"):
         encode(tokens[..., :3], mask, weights)
-    with pytest.raises(ValueError, match="tokens: expected dtype torch.float32"):
+    with pytest.raises(ValueError, match=r"tokens: expected dtype torch\.float32"):
         encode(tokens.double(), mask, weights)
-    with pytest.raises(ValueError, match="mask: expected dtype torch.bool"):
+    with pytest.raises(ValueError, match=r"mask: expected dtype torch\.bool"):
         encode(tokens, mask.float(), weights)
     with pytest.raises(ValueError, match="expected backend 'auto' or one of"):
         encode(tokens, mask, weights, backend="fast")

@@ -1,0 +1,72 @@
+"""Named shapes and seeded inputs of the token kernel, used alike by its tests and its benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernels.tokens.reference import Disturbance
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One shape of the token kernel."""
+
+    name: str
+    """Identifier in test ids and benchmark rows."""
+    frames: int
+    """Flat frames G."""
+    markers: int
+    """Markers a frame P."""
+    windows: int
+    """Windows B."""
+    tokens: int
+    """Tokens a window M."""
+    window: int = 6
+    """Frames a window W."""
+    has_noise: bool = True
+    """Windows are disturbed."""
+    has_gaps: bool = True
+    """Some positions are NaN and some tokens empty."""
+    dtype: str = "float32"
+    """float32 or float64."""
+    note: str
+    """Why the case is there."""
+
+
+CASES = (
+    Case(
+        name="one", frames=2, markers=1, windows=1, tokens=1, window=2, has_noise=False, has_gaps=False, note="smallest"
+    ),
+    Case(name="prime", frames=31, markers=7, windows=11, tokens=5, dtype="float64", note="odd sizes, gaps, noise"),
+    Case(name="three", frames=13, markers=5, windows=4, tokens=9, window=3, note="one central difference, repeats"),
+    Case(name="plain", frames=50, markers=40, windows=17, tokens=40, has_noise=False, note="prediction: undisturbed"),
+    Case(name="train", frames=20000, markers=220, windows=2400, tokens=59, has_gaps=False, note="benchmark: a batch"),
+)
+"""Awkward shapes first, benchmark size last."""
+
+
+def make(case: Case, seed: int = 0) -> dict[str, Any]:
+    """Arguments of `make_tokens` for a case."""
+    rng = np.random.default_rng(seed)
+    markers = rng.normal(0.0, 1.0, (case.frames, case.markers, 3)).astype(case.dtype)
+    index = rng.integers(0, case.markers, (case.windows, case.tokens)).astype(np.int32)
+    if case.has_gaps:
+        markers[rng.random(markers.shape[:2]) < 0.02] = np.nan
+        index[rng.random(index.shape) < 0.1] = -1
+    disturbance = None
+    if case.has_noise:
+        length = 3 * (case.window + 1) * case.tokens + 101
+        disturbance = Disturbance(
+            table=rng.normal(size=length).astype(case.dtype),
+            start=rng.integers(0, 101, case.windows),
+            offset_size=rng.uniform(0.0, 0.02, case.windows),
+            jitter_size=rng.uniform(0.0, 0.005, case.windows),
+        )
+    return {
+        "markers": markers, "first": rng.integers(0, case.frames - case.window + 1, case.windows), "index": index,
+        "origin": rng.normal(size=(case.windows, 3)), "heading": rng.uniform(-np.pi, np.pi, case.windows),
+        "is_mirrored": rng.random(case.windows) < 0.5, "disturbance": disturbance, "num_frames": case.window,
+    }  # fmt: skip

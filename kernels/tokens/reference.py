@@ -1,0 +1,91 @@
+"""Marker tracks to encoder tokens: a subset of markers a window, in the window's own frame, mirrored and disturbed.
+
+One pass instead of gathering all markers of all windows and throwing most of them away: this is the input pipeline of
+the solver, in training (random subsets, mirror images, marker noise) and in prediction (all markers, gaps masked).
+
+Axis legend: G flat frames, P markers a frame, B windows, M tokens a window, W frames a window, F = 6 W features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Disturbance:
+    """Noise of skin markers, drawn from a table so that a batch needs no random numbers of its own.
+
+    Marker m of window b reads the table from `start_b + 3 (W + 1) m`: three numbers for its constant offset, then
+    three a frame.
+    """
+
+    table: np.ndarray
+    """Standard normal numbers, shape (L,), the dtype of the markers."""
+    start: np.ndarray
+    """First entry that each window reads, shape (B,), int64; start + 3 (W + 1) M must not exceed L."""
+    offset_size: np.ndarray
+    """Standard deviation of an offset that a marker keeps over the window [m] (placement, soft tissue), shape (B,)."""
+    jitter_size: np.ndarray
+    """Standard deviation of a displacement drawn anew each frame [m] (reconstruction noise), shape (B,)."""
+
+
+def make_tokens(
+    markers: np.ndarray,
+    first: np.ndarray,
+    index: np.ndarray,
+    origin: np.ndarray,
+    heading: np.ndarray,
+    is_mirrored: np.ndarray,
+    disturbance: Disturbance | None,
+    num_frames: int,
+    tokens: np.ndarray,
+    mask: np.ndarray,
+) -> None:
+    """Write the tokens of B windows.
+
+    For marker m of window b at frame w: q = markers[first_b + w, index_bm] − origin_b (+ offset + jitter), turned by
+    minus the heading about z, then y negated if mirrored. A token is q at the W frames followed by its finite
+    difference in metres a
+    frame: forward at the first frame, central (half of the difference over two frames) inside, backward at the last. A
+    marker is present if its index is not negative and all its W positions are finite; absent ones get zeros.
+
+    Args:
+        markers: Marker positions [m], world frame, shape (G, P, 3); NaN in gaps.
+        first: First frame of each window, shape (B,), int64; first + W <= G.
+        index: Marker of each token, shape (B, M), int; negative for none.
+        origin: Point that becomes the origin [m], world, shape (B, 3).
+        heading: Angle about z that becomes zero [rad], shape (B,).
+        is_mirrored: True to reflect the window in the plane y = 0 of its own frame, shape (B,), bool.
+        disturbance: Marker noise, None for none.
+        num_frames: W, at least 2.
+        tokens: Written: features, shape (B, M, 6 W).
+        mask: Written: True where present, shape (B, M), bool.
+
+    Source: state of ImDy section 4.1 (positions and finite-differenced velocities of a window, heading frame);
+        difference
+    scheme and random subsets of the released code, which does not turn marker windows by their heading; mirror and
+    noise ours.
+    """
+    frames = first[:, None] + np.arange(num_frames)
+    position = markers[frames[:, :, None], np.maximum(index, 0)[:, None, :]] - origin[:, None, None, :]
+    if disturbance is not None:
+        size, markers_a_window = 3 * (num_frames + 1), index.shape[1]
+        entry = disturbance.start[:, None] + np.arange(markers_a_window * size)
+        noise = disturbance.table[entry].reshape(len(first), markers_a_window, num_frames + 1, 3).transpose(0, 2, 1, 3)
+        offset = disturbance.offset_size[:, None, None, None] * noise[:, :1]
+        jitter = disturbance.jitter_size[:, None, None, None] * noise[:, 1:]
+        position = position + offset + jitter
+    cosine, sine = np.cos(heading)[:, None, None], np.sin(heading)[:, None, None]
+    side = np.where(is_mirrored, -1.0, 1.0)[:, None, None]
+    x, y, z = position[..., 0], position[..., 1], position[..., 2]
+    turned = np.stack([cosine * x + sine * y, side * (cosine * y - sine * x), z], axis=-1)
+    velocity = np.empty_like(turned)
+    velocity[:, 0] = turned[:, 1] - turned[:, 0]
+    velocity[:, 1:-1] = (turned[:, 2:] - turned[:, :-2]) / 2.0
+    velocity[:, -1] = turned[:, -1] - turned[:, -2]
+    present = (index >= 0) & np.isfinite(turned).all(axis=(1, 3))
+    features = np.concatenate([turned, velocity], axis=1).transpose(0, 2, 1, 3).reshape(*index.shape, 6 * num_frames)
+    tokens[...] = np.where(present[..., None], features, 0.0)
+    mask[...] = present

@@ -1,0 +1,121 @@
+"""The token kernel: hand-worked windows, invariances, compiled against reference, boundaries."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from kernels.tokens import Disturbance, make_tokens
+from kernels.tokens.cases import CASES, Case, make
+
+TOLERANCE = {"float32": 5e-6, "float64": 1e-13}
+"""Largest absolute difference between backends: positions of a few metres, a handful of roundings."""
+
+SMALL = [case for case in CASES if case.frames < 1000]
+
+
+def _plain(markers: np.ndarray, **changes) -> np.ndarray:
+    """Tokens of one window over all frames and markers, without frame change unless asked."""
+    frames, count, _ = markers.shape
+    arguments = {
+        "first": np.zeros(1, np.int64), "index": np.arange(count, dtype=np.int32)[None], "origin": np.zeros((1, 3)),
+        "heading": np.zeros(1), "num_frames": frames,
+    }  # fmt: skip
+    return make_tokens(markers, **(arguments | changes))[0][0]
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_a_token_holds_positions_then_forward_central_backward_differences(backend):
+    """Worked by hand: x = w², so differences are 1, (4−0)/2, ..., and a central difference sees no curvature."""
+    frames = np.arange(4.0)
+    markers = np.stack([frames**2, 0 * frames, 1 + 0 * frames], axis=-1)[:, None]
+    token = _plain(markers, backend=backend)[0]
+    assert token[:12].tolist() == [0, 0, 1, 1, 0, 1, 4, 0, 1, 9, 0, 1]
+    assert token[12:].tolist() == [1, 0, 0, 2, 0, 0, 4, 0, 0, 5, 0, 0]
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_moving_and_turning_the_world_with_the_window_frame_changes_nothing(backend):
+    """Tokens depend on the motion seen from the window's frame only."""
+    arguments = make(next(case for case in CASES if case.name == "prime")) | {"disturbance": None, "backend": backend}
+    expected, mask = make_tokens(**arguments)
+    turn, shift = 0.7, np.array([3.0, -2.0, 0.0])
+    rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
+    moved = arguments | {
+        "markers": arguments["markers"] @ rotation.T + shift,
+        "origin": arguments["origin"] @ rotation.T + shift,
+        "heading": arguments["heading"] + turn,
+    }
+    actual, moved_mask = make_tokens(**moved)
+    assert np.abs(actual - expected).max() < 1e-12
+    assert (mask == moved_mask).all()
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_mirroring_negates_the_lateral_features_only(backend):
+    """Reflection in the plane y = 0 of the window frame."""
+    arguments = make(next(case for case in CASES if case.name == "plain")) | {"backend": backend}
+    windows = len(arguments["first"])
+    plain, _ = make_tokens(**(arguments | {"is_mirrored": np.zeros(windows, bool)}))
+    mirrored, _ = make_tokens(**(arguments | {"is_mirrored": np.ones(windows, bool)}))
+    sign = np.tile([1.0, -1.0, 1.0], 12)
+    assert (mirrored == plain * sign).all()
+    assert np.abs(plain[..., 1::3]).max() > 1.0
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_noise_has_the_sizes_asked_for_and_a_part_that_stays_over_the_window(backend):
+    """Offset is shared by a marker's frames (so absent from its velocities), jitter is not."""
+    rng = np.random.default_rng(0)
+    markers = np.zeros((6, 400, 3))
+    noise = {"table": rng.normal(size=400 * 21), "start": np.zeros(1, np.int64)}
+    offset = Disturbance(**noise, offset_size=np.array([0.01]), jitter_size=np.array([0.0]))
+    token = _plain(markers, disturbance=offset, backend=backend)
+    assert abs(token[:, :18].std() / 0.01 - 1) < 0.05
+    assert np.abs(token[:, 18:]).max() < 1e-15
+    jitter = Disturbance(**noise, offset_size=np.array([0.0]), jitter_size=np.array([0.002]))
+    token = _plain(markers, disturbance=jitter, backend=backend)
+    assert abs(token[:, :18].std() / 0.002 - 1) < 0.05
+    assert abs(token[:, 18:21].std() / (0.002 * np.sqrt(2)) - 1) < 0.05
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_a_marker_with_a_gap_in_its_window_is_absent_and_zero(backend):
+    """NaN never reaches the network, and other markers of the window do not suffer."""
+    markers = np.ones((6, 3, 3))
+    markers[4, 1, 2] = np.nan
+    index, frame = np.array([[0, 1, 2, -1]]), {"origin": np.zeros((1, 3)), "heading": np.zeros(1)}
+    tokens, mask = make_tokens(markers, np.zeros(1, np.int64), index, **frame, backend=backend)
+    assert mask.tolist() == [[True, False, True, False]]
+    assert (tokens[0, [1, 3]] == 0).all()
+    assert (tokens[0, [0, 2], :18] == 1).all()
+
+
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_compiled_equals_reference_and_writes_every_element(case: Case):
+    """Same tokens and mask; outputs start as NaN and True so that an unwritten element fails."""
+    arguments = make(case)
+    expected, expected_mask = make_tokens(**arguments, backend="reference")
+    tokens, mask = np.full_like(expected, np.nan), np.ones_like(expected_mask)
+    make_tokens(**arguments, out=(tokens, mask), backend="numba")
+    assert np.abs(tokens - expected).max() <= TOLERANCE[case.dtype]
+    assert (mask == expected_mask).all()
+    if case.has_gaps:
+        assert 0 < expected_mask.sum() < expected_mask.size
+
+
+def test_wrong_arguments_raise_with_what_was_expected():
+    """Boundaries are checked once, before compiled code reads memory."""
+    arguments = make(CASES[1])
+    with pytest.raises(ValueError, match=r"first: expected values in \[0, 26\)"):
+        make_tokens(**(arguments | {"first": np.full(11, 26)}))
+    with pytest.raises(ValueError, match="index: expected signed integers below 7"):
+        make_tokens(**(arguments | {"index": np.full((11, 5), 7)}))
+    with pytest.raises(ValueError, match="origin: expected shape"):
+        make_tokens(**(arguments | {"origin": np.zeros((11, 2))}))
+    zeros = np.zeros(11)
+    short = Disturbance(table=np.zeros(100), start=zeros.astype(int), offset_size=zeros, jitter_size=zeros)
+    with pytest.raises(ValueError, match=r"disturbance.start: expected values in"):
+        make_tokens(**(arguments | {"disturbance": short}))
+    with pytest.raises(ValueError, match="num_frames: expected at least 2"):
+        make_tokens(**(arguments | {"num_frames": 1}))
