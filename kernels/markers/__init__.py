@@ -1,0 +1,133 @@
+"""Marker positions of posed bodies: only the markers' own points are skinned, never the whole mesh.
+
+NumPy arrays go to `numba` or `reference`, torch tensors to `torch` (differentiable, any device).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from kernels import _check
+from kernels._dispatch import Backend, pick
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BACKENDS = (
+    Backend(name="numba", module="numba_cpu", requires=("numba",)),
+    Backend(name="reference", module="reference"),
+)
+"""For NumPy arrays."""
+
+TENSOR_BACKENDS = (Backend(name="torch", module="torch_any", devices=("cpu", "cuda"), requires=("torch",)),)
+"""For torch tensors."""
+
+__all__ = ["BACKENDS", "TENSOR_BACKENDS", "place_markers"]
+
+
+@overload
+def place_markers(
+    points: np.ndarray,
+    joint_pos: np.ndarray,
+    bodies: np.ndarray,
+    weights: np.ndarray,
+    body_pos: np.ndarray,
+    body_rot: np.ndarray,
+    *,
+    subject: np.ndarray | None = None,
+    backend: str = "auto",
+    validate: bool = False,
+) -> np.ndarray: ...
+
+
+@overload
+def place_markers(
+    points: Tensor,
+    joint_pos: Tensor,
+    bodies: Tensor,
+    weights: Tensor,
+    body_pos: Tensor,
+    body_rot: Tensor,
+    *,
+    subject: Tensor | None = None,
+    backend: str = "auto",
+    validate: bool = False,
+) -> Tensor: ...
+
+
+def place_markers(
+    points: Any,
+    joint_pos: Any,
+    bodies: Any,
+    weights: Any,
+    body_pos: Any,
+    body_rot: Any,
+    *,
+    subject: Any = None,
+    backend: str = "auto",
+    validate: bool = False,
+) -> Any:
+    """World positions of markers on posed bodies: p_tm = sum_k w_mk (x_tb + R_tb (y_pm - j_pb)), b = bodies[m, k].
+
+    All arguments are NumPy arrays, or all are torch tensors on one device.
+
+    Args:
+        points: Marker points in the rest pose [m], shape (M, 3), or (P, M, 3) for several subjects.
+        joint_pos: Joint centres in the rest pose [m], shape (N, 3) or (P, N, 3).
+        bodies: Bodies that carry each marker, shape (M, K), integers; K = 1 rigid, up to 4 skinned.
+        weights: Their weights, rows summing to 1, shape (M, K).
+        body_pos: Joint centres in the world [m], shape (T, N, 3).
+        body_rot: Body-to-world rotation matrices, shape (T, N, 3, 3).
+        subject: Subject of each frame, shape (T,), integers; None where there is one.
+        backend: `auto`; `numba` or `reference` for arrays; `torch` for tensors.
+        validate: Also refuse values that are not finite and weights that do not sum to 1 (reads every element).
+
+    Returns:
+        Marker positions [m], world, shape (T, M, 3), dtype of `body_pos`.
+
+    Raises:
+        ValueError: A shape, dtype or index is wrong, or `subject` is missing; with `validate`, a value is not finite.
+        RuntimeError: The named backend cannot run here.
+    """
+    points = points[None] if points.ndim == 2 else points
+    joint_pos = joint_pos[None] if joint_pos.ndim == 2 else joint_pos
+    sizes = _check.bind_axes(
+        points=(points, "P M 3"),
+        joint_pos=(joint_pos, "P N 3"),
+        bodies=(bodies, "M K"),
+        weights=(weights, "M K"),
+        body_pos=(body_pos, "T N 3"),
+        body_rot=(body_rot, "T N 3 3"),
+    )
+    if subject is None and sizes["P"] != 1:
+        raise ValueError(f"subject: expected the subject of each frame, since points are of {sizes['P']}; got None")
+    is_array = isinstance(body_pos, np.ndarray)
+    if is_array:
+        subject = np.zeros(sizes["T"], dtype=np.int64) if subject is None else subject
+        _check.check_float(points=points, joint_pos=joint_pos, weights=weights, body_pos=body_pos, body_rot=body_rot)
+        _check.check_same_dtype(body_pos=body_pos, body_rot=body_rot)
+    else:
+        subject = bodies.new_zeros(sizes["T"]) if subject is None else subject
+    _check.bind_axes(body_pos=(body_pos, "T N 3"), subject=(subject, "T"))
+    _check_indices(bodies, subject, sizes, is_array)
+    if validate and is_array:
+        _check.check_finite(points=points, joint_pos=joint_pos, weights=weights, body_pos=body_pos, body_rot=body_rot)
+        if weights.size and not np.allclose(weights.sum(axis=1), 1.0, atol=1e-5):
+            worst = int(np.argmax(np.abs(weights.sum(axis=1) - 1.0)))
+            raise ValueError(f"weights: expected rows that sum to 1, got {weights[worst].sum()} in row {worst}")
+    if is_array:
+        implementation = pick(__name__, BACKENDS, backend)
+    else:
+        implementation = pick(__name__, TENSOR_BACKENDS, backend, body_pos.device.type)
+    return implementation.place_markers(points, joint_pos, bodies, weights, body_pos, body_rot, subject)
+
+
+def _check_indices(bodies: Any, subject: Any, sizes: dict[str, int], is_array: bool) -> None:
+    if is_array:
+        _check.check_index("bodies", bodies, sizes["N"])
+        _check.check_index("subject", subject, sizes["P"])
+    elif bodies.device.type != "cuda":  # CUDA checks its own indices; reading them here would stall the stream
+        _check.check_index("bodies", bodies.numpy(), sizes["N"])
+        _check.check_index("subject", subject.numpy(), sizes["P"])

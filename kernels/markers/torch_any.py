@@ -1,0 +1,28 @@
+"""Body poses to marker positions on torch tensors of any device, differentiable in every floating-point argument.
+
+Used by fitting. Computes in the dtype of `body_pos`. Unlike in `reference`, a body under a zero weight is read, times zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def place_markers(
+    points: Tensor,
+    joint_pos: Tensor,
+    bodies: Tensor,
+    weights: Tensor,
+    body_pos: Tensor,
+    body_rot: Tensor,
+    subject: Tensor,
+) -> Tensor:
+    """Same contract as reference."""
+    lever_PMK3 = points[:, :, None] - joint_pos[:, bodies]
+    # one subject is the common case of fitting: broadcasting it saves a copy of the levers for every frame
+    lever_TMK3 = lever_PMK3 if points.shape[0] == 1 else lever_PMK3[subject]
+    carried_TMK3 = body_pos[:, bodies] + torch.einsum(
+        "tmkij,tmkj->tmki", body_rot[:, bodies], lever_TMK3.expand(body_pos.shape[0], -1, -1, -1)
+    )
+    return torch.einsum("mk,tmki->tmi", weights, carried_TMK3)
