@@ -1,6 +1,6 @@
 """Body poses to marker positions on torch tensors of any device, differentiable in every floating-point argument.
 
-Used by fitting. Computes in the dtype of `body_pos`. Unlike in `reference`, a body under a zero weight is read, times zero.
+Used by fitting. Computes in the dtype of `body_pos`. Unlike in `reference`, a body of zero weight is read.
 """
 
 from __future__ import annotations
