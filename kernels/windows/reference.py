@@ -112,7 +112,7 @@ def gather_windows(
                 for i in range(width):
                     position_WK3[i, slot] += jitter_std * draws.normal(slot, i + 1)
         velocity_WK3 = np.gradient(position_WK3, 1.0 / rate, axis=0)
-        present_K = np.isfinite(position_WK3).all(axis=(0, 2))
+        present_K = np.all(np.isfinite(position_WK3), axis=(0, 2))
         tokens_KW6 = np.concatenate((position_WK3, velocity_WK3), axis=-1).swapaxes(0, 1)
         features[b, : len(columns)] = np.where(present_K[:, None, None], tokens_KW6, 0.0)
         mask[b, : len(columns)] = present_K
