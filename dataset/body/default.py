@@ -1,0 +1,169 @@
+"""The default body of any subject: no licence, no login, no download.
+
+Two unknowns of the shape space are solved for: stature so that the rest mesh has the subject's height, build so that its
+volume at 980 kg/m³ has the subject's mass. Where the shape space ends before the height does, the whole body is scaled.
+Bones do not grow with fat: above average build the hip centres stay where the regression on the pelvis of the same person at
+average build puts them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Final
+
+import numpy as np
+
+from dataset.body.inertia import body_inertia, cut_bodies
+from dataset.body.model import BodyModel
+from dataset.body.rest_pose import straightened
+from dataset.body.shape_space import ShapeSpace, age_coordinate, load_shape_space
+from dataset.body.shapes import collision_shapes
+from dataset.schema import Subject
+from dataset.skeleton import BODY_INDEX
+
+MIN_HEIGHT: Final[float] = 1.1
+MAX_HEIGHT: Final[float] = 2.0
+"""Standing heights [m] that the body covers."""
+
+DENSITY: Final[float] = 980.0
+"""Whole-body density with air in the lungs [kg/m³]; the density for which the shape space was calibrated."""
+
+LEANEST: Final[float] = -1.0
+AVERAGE: Final[float] = 1.0
+HEAVIEST: Final[float] = 3.0
+"""Ends and middle of the build coordinate."""
+
+_MASS_TOLERANCE: Final[float] = 1e-4
+"""Relative mass error of the mesh at which the search for the build stops (the body masses sum exactly by scaling)."""
+
+
+def make_body(subject: Subject) -> BodyModel:
+    """Body of a subject in the rest pose (facing +x, arms along ±y, floor z = 0, pelvis at x = y = 0), cached.
+
+    Height is met exactly (top of the head above the floor, barefoot), the mesh's mass to 0.01 %, and the body masses sum to
+    `subject.mass`. The model is mirror-symmetric to the last bit. Takes about 0.1 s.
+
+    Args:
+        subject: Person; `name` does not matter to the body. `shape` are coefficients of the low-rank shape space in prior
+            standard deviations (at most `load_shape_space().num_shape`), applied before height and mass are met.
+
+    Raises:
+        ValueError: If a field is outside the range of the body; the message names field, expected range and value.
+    """
+    return _cached_body(subject)
+
+
+def mass_range(subject: Subject) -> tuple[float, float]:
+    """Lightest and heaviest mass [kg] of a subject's sex, age, height and shape."""
+    _check(subject)
+    space, search = load_shape_space(), _Search(subject)
+    return search.mass(space, LEANEST), search.mass(space, HEAVIEST)
+
+
+@functools.lru_cache(maxsize=64)
+def _cached_body(subject: Subject) -> BodyModel:
+    _check(subject)
+    space = load_shape_space()
+    search = _Search(subject)
+    build = search.solve_build(space)
+    half, joint_pos = search.mesh(space, build)
+    vertices, faces, weights = space.full_vertices(half), space.faces, space.full_weights()
+    pieces = cut_bodies(vertices, faces, joint_pos)
+    mass, com, inertia = body_inertia(pieces, joint_pos, subject.sex, subject.height, subject.mass)
+    for array in (vertices, weights, joint_pos, mass, com, inertia):
+        array.flags.writeable = False  # the model is shared through the cache
+    return BodyModel(
+        subject=subject,
+        joint_pos=joint_pos,
+        mass=mass,
+        com=com,
+        inertia=inertia,
+        shapes=collision_shapes(vertices, weights, joint_pos, pieces),
+        vertices=vertices,
+        faces=faces,
+        weights=weights,
+        provenance="default",
+    )
+
+
+def _check(subject: Subject) -> None:
+    ranges = {"sex": (0.0, 1.0), "height": (MIN_HEIGHT, MAX_HEIGHT), "age": (0.0, 120.0)}
+    units = {"sex": "", "height": " m", "age": " years"}
+    for field, (low, high) in ranges.items():
+        value = getattr(subject, field)
+        if not low <= value <= high:
+            raise ValueError(f"Subject.{field} of '{subject.name}': expected {low} to {high}{units[field]}, got {value}")
+    if not subject.mass > 0.0:
+        raise ValueError(f"Subject.mass of '{subject.name}': expected a positive mass in kg, got {subject.mass}")
+    limit = load_shape_space().num_shape
+    if len(subject.shape) > limit or not np.isfinite(subject.shape).all():
+        raise ValueError(
+            f"Subject.shape of '{subject.name}': expected at most {limit} finite coefficients, got {subject.shape}"
+        )
+
+
+class _Search:
+    """Meshes of one subject along the build coordinate."""
+
+    def __init__(self, subject: Subject) -> None:
+        self.subject = subject
+        space = load_shape_space()
+        self.age = age_coordinate(subject.height, subject.age)
+        self.displacement = space.shape_displacement(subject.shape, subject.height)
+        statures = np.array([0.0, 0.5, 1.0])
+        self.hip_from_pelvis: np.ndarray | None = None
+        heights = [self._unscaled(space, AVERAGE, stature)[0][:, 2].max() for stature in statures]
+        self.stature = float(np.interp(subject.height, heights, statures))
+        average = self._unscaled(space, AVERAGE, self.stature)[1]
+        self.hip_from_pelvis = average[BODY_INDEX["L_Hip"]] - average[BODY_INDEX["Pelvis"]]
+
+    def _unscaled(self, space: ShapeSpace, build: float, stature: float) -> tuple[np.ndarray, np.ndarray]:
+        points = space.points(self.subject.sex, self.age, build, stature, self.displacement)
+        return straightened(space, points, self.hip_from_pelvis if build > AVERAGE else None)
+
+    def mesh(self, space: ShapeSpace, build: float) -> tuple[np.ndarray, np.ndarray]:
+        """Left half and joint centres at the subject's height [m]."""
+        half, joint_pos = self._unscaled(space, build, self.stature)
+        scale = self.subject.height / half[:, 2].max()
+        return half * scale, joint_pos * scale
+
+    def mass(self, space: ShapeSpace, build: float) -> float:
+        """Mass of the mesh [kg] at a build."""
+        corner = space.full_vertices(self.mesh(space, build)[0])[space.faces]
+        return DENSITY / 6.0 * float(np.einsum("fi,fi->", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])))
+
+    def solve_build(self, space: ShapeSpace) -> float:
+        """Build at which the mesh has the subject's mass: bracket between nodes, then false position (Illinois)."""
+        target = self.subject.mass
+        low = high = AVERAGE
+        low_mass = high_mass = self.mass(space, AVERAGE)
+        while low_mass > target and low > LEANEST:
+            high, high_mass = low, low_mass
+            low = low - 1.0
+            low_mass = self.mass(space, low)
+        while high_mass < target and high < HEAVIEST:
+            low, low_mass = high, high_mass
+            high = high + 1.0
+            high_mass = self.mass(space, high)
+        if not low_mass <= target <= high_mass:
+            lightest, heaviest = (self.mass(space, build) for build in (LEANEST, HEAVIEST))
+            raise ValueError(
+                f"Subject.mass of '{self.subject.name}': expected {lightest:.1f} to {heaviest:.1f} kg at height "
+                f"{self.subject.height} m, sex {self.subject.sex}, age {self.subject.age}, got {target}"
+            )
+        low_error, high_error = low_mass - target, high_mass - target
+        build, last_side = low, 0
+        while low_error < 0.0 < high_error:
+            build = (low * high_error - high * low_error) / (high_error - low_error)
+            error = self.mass(space, build) - target
+            if abs(error) < _MASS_TOLERANCE * target:
+                return build
+            if error < 0.0:
+                low, low_error = build, error
+                high_error *= 0.5 if last_side < 0 else 1.0
+                last_side = -1
+            else:
+                high, high_error = build, error
+                low_error *= 0.5 if last_side > 0 else 1.0
+                last_side = 1
+        return low if low_error == 0.0 else high

@@ -1,0 +1,156 @@
+"""Straighten the default mesh from its hanging arms to our rest pose, and find its joint centres.
+
+Rest pose: facing +x, thighs and shanks vertical, feet flat with heel to second toe along +x, arms along ±y with the palms
+down and the elbow's hinge vertical, trunk and head as the mesh stands; floor z = 0, pelvis joint at x = y = 0. Only the left
+half is posed; the right half is its mirror image.
+
+Axis legend: H left-half vertices, R rig points, N = 24 bodies.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from dataset.body.landmarks import JOINT_MIDPOINTS, LANDMARKS, hip_centre
+from dataset.body.shape_space import RIG_POINT_NAMES, ShapeSpace
+from dataset.skeleton import BODY_INDEX, MIRROR_BODY, MIRROR_VECTOR, NUM_BODIES, PARENTS
+
+_CARRIER_OF_RIG_POINT: Final[dict[str, str]] = {
+    "L_Wrist": "L_Elbow", "L_Hand": "L_Wrist", "index_knuckle": "L_Wrist", "little_knuckle": "L_Wrist", "L_Toe": "L_Ankle",
+}  # fmt: skip
+"""Body that carries a rig point when it moves; the trunk's points do not move."""
+
+_PASSES: Final[int] = 2
+"""The first pass turns limbs by up to 50°, which shifts the skin landmarks that define the joints by millimetres; the second
+turns the remaining fraction of a degree."""
+
+
+def joint_centres(
+    space: ShapeSpace, half: np.ndarray, rig: np.ndarray, hip_from_pelvis: np.ndarray | None = None
+) -> np.ndarray:
+    """Joint centres of a left half mesh [m], shape (N, 3), mirror-symmetric.
+
+    Hip by regression on the pelvis spines, knee, ankle and elbow midway between landmarks, the others from the rig.
+
+    Args:
+        half: Left-half vertices [m], shape (H, 3).
+        rig: Rig points [m], shape (R, 3).
+        hip_from_pelvis: Left hip centre from the pelvis joint [m], shape (3,), where it is known from elsewhere.
+    """
+
+    def landmark(name: str) -> np.ndarray:
+        return half[_half_index(space, name)]
+
+    centres = np.zeros((NUM_BODIES, 3))
+    for name, point in zip(RIG_POINT_NAMES, rig):
+        if name in BODY_INDEX:
+            centres[BODY_INDEX[name]] = point
+            if not name.startswith("L_"):
+                centres[BODY_INDEX[name], 1] = 0.0
+    for name, pair in JOINT_MIDPOINTS.items():
+        centres[BODY_INDEX[name]] = 0.5 * (landmark(pair[0]) + landmark(pair[1]))
+    if hip_from_pelvis is None:
+        centres[BODY_INDEX["L_Hip"]] = hip_centre(landmark("LASI"), landmark("LPSI"))
+    else:
+        centres[BODY_INDEX["L_Hip"]] = centres[BODY_INDEX["Pelvis"]] + hip_from_pelvis
+    for body in range(NUM_BODIES):
+        if MIRROR_BODY[body] > body:
+            centres[MIRROR_BODY[body]] = centres[body] * MIRROR_VECTOR
+    return centres
+
+
+def straightened(
+    space: ShapeSpace, points: np.ndarray, hip_from_pelvis: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Left-half vertices (H, 3) and joint centres (N, 3) in the rest pose [m].
+
+    Args:
+        space: Shape space of the mesh.
+        points: Left-half vertices and rig points with hanging arms [m], shape (H + R, 3) (`ShapeSpace.points`).
+        hip_from_pelvis: See `joint_centres`.
+    """
+    half, rig = points[: len(space.left_vertex)], points[len(space.left_vertex) :]
+    for _ in range(_PASSES):
+        centres = joint_centres(space, half, rig, hip_from_pelvis)
+        rotation, translation = _limb_transforms(space, half, rig, centres)
+        blended = space.half_weights @ np.concatenate([rotation.reshape(NUM_BODIES, 9), translation], axis=1)
+        half = np.einsum("hij,hj->hi", blended[:, :9].reshape(-1, 3, 3), half) + blended[:, 9:]
+        moved = rig.copy()
+        for row, name in enumerate(RIG_POINT_NAMES):
+            if name in _CARRIER_OF_RIG_POINT:
+                body = BODY_INDEX[_CARRIER_OF_RIG_POINT[name]]
+                moved[row] = rotation[body] @ rig[row] + translation[body]
+        rig = moved
+    half[space.left_vertex == space.right_vertex, 1] = 0.0
+    centres = joint_centres(space, half, rig, hip_from_pelvis)
+    shift = np.array([centres[0, 0], 0.0, half[:, 2].min()])
+    return half - shift, centres - shift
+
+
+def _half_index(space: ShapeSpace, landmark: str) -> int:
+    """Row of a left or midline landmark in the left half."""
+    return int(np.searchsorted(space.left_vertex, LANDMARKS[landmark][0]))
+
+
+def _limb_transforms(
+    space: ShapeSpace, half: np.ndarray, rig: np.ndarray, centres: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rotations (N, 3, 3) and translations (N, 3) that straighten the limbs about their joints."""
+
+    def at(name: str) -> np.ndarray:
+        return centres[BODY_INDEX[name]]
+
+    def knuckle(name: str) -> np.ndarray:
+        return rig[RIG_POINT_NAMES.index(name)]
+
+    down, left, forward = np.array([0.0, 0.0, -1.0]), np.array([0.0, 1.0, 0.0]), np.array([1.0, 0.0, 0.0])
+    thigh, shank = at("L_Knee") - at("L_Hip"), at("L_Ankle") - at("L_Knee")
+    foot = half[_half_index(space, "LTOE")] - half[_half_index(space, "LHEE")]
+    upper, fore, hand = at("L_Elbow") - at("L_Shoulder"), at("L_Wrist") - at("L_Elbow"), at("L_Hand") - at("L_Wrist")
+    palm = knuckle("index_knuckle") - knuckle("little_knuckle")
+    hinge = np.cross(upper, fore)
+    if np.linalg.norm(hinge) < 0.05 * np.linalg.norm(upper) * np.linalg.norm(fore):
+        hinge = down  # the arm is straight already: its hinge is vertical from the pass before
+
+    local = {
+        "L_Hip": _shortest_turn(thigh, down),
+        "L_Knee": _shortest_turn(shank, down),
+        "L_Ankle": _shortest_turn(np.array([foot[0], foot[1], 0.0]), forward),
+        "L_Shoulder": _turn(upper, hinge, left, down),
+        "L_Elbow": _turn(fore, hinge, left, down),
+        "L_Wrist": _turn(hand, palm, left, forward),
+    }
+    local["L_Toe"], local["L_Hand"] = local["L_Ankle"], local["L_Wrist"]
+    rotation = np.tile(np.eye(3), (NUM_BODIES, 1, 1))
+    moved = centres.copy()
+    for body in range(1, NUM_BODIES):
+        parent = PARENTS[body]
+        moved[body] = moved[parent] + rotation[parent] @ (centres[body] - centres[parent])
+        for name, turn in local.items():
+            if BODY_INDEX[name] == body:
+                rotation[body] = turn
+            elif MIRROR_BODY[BODY_INDEX[name]] == body:
+                rotation[body] = turn * np.outer(MIRROR_VECTOR, MIRROR_VECTOR)
+    return rotation, moved - np.einsum("nij,nj->ni", rotation, centres)
+
+
+def _turn(along: np.ndarray, across: np.ndarray, to_along: np.ndarray, to_across: np.ndarray) -> np.ndarray:
+    """Rotation taking `along` to `to_along` and the part of `across` normal to it to `to_across`, shape (3, 3)."""
+
+    def frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        first = first / np.linalg.norm(first)
+        third = np.cross(first, second)
+        third = third / np.linalg.norm(third)
+        return np.stack([first, np.cross(third, first), third], axis=1)
+
+    return frame(to_along, to_across) @ frame(along, across).T
+
+
+def _shortest_turn(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Smallest rotation taking the direction of `start` to the unit vector `end`, shape (3, 3)."""
+    start = start / np.linalg.norm(start)
+    axis = np.cross(start, end)
+    cross = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
+    return np.eye(3) + cross + cross @ cross / (1.0 + start @ end)
