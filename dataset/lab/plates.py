@@ -82,19 +82,20 @@ def _touches(plate: ForcePlate, contact: FootContact, frames: np.ndarray, foot: 
     return touching
 
 
-def _beside(plate: ForcePlate, contact: FootContact, frames: np.ndarray, foot: int) -> float:
-    """Share of a contact during which the heel marker or the toe tip is down outside the plate; 0 without corners.
+def _beside(plates: tuple[ForcePlate, ...], contact: FootContact, frames: np.ndarray, foot: int) -> float:
+    """Share of a contact during which the heel marker or the toe tip is down outside all plates; 0 without corners.
 
     The toe tip lies ahead of the forefoot marker by 0.3 of the distance from heel to forefoot marker.
     """
-    if plate.corners is None or len(frames) == 0:
+    if len(frames) == 0 or any(plate.corners is None for plate in plates):
         return 0.0
     heel, fore = contact.heel_pos[frames, foot, :2], contact.forefoot_pos[frames, foot, :2]
     shares = []
     for point, down in ((heel, contact.heel), (fore + 0.3 * (fore - heel), contact.forefoot)):
         pressing = down[frames, foot] & np.isfinite(point.sum(axis=1))
         if pressing.sum() > 0.1 * len(frames):
-            shares.append(float((pressing & ~_inside(point, plate, BESIDE_MARGIN)).sum() / pressing.sum()))
+            carried = np.any([_inside(point, plate, BESIDE_MARGIN) for plate in plates], axis=0)
+            shares.append(float((pressing & ~carried).sum() / pressing.sum()))
     return max(shares, default=0.0)
 
 
@@ -147,7 +148,7 @@ def _assign(trial: LabTrial, contact: FootContact) -> tuple[np.ndarray, np.ndarr
                     rejected.append((clock[start + low], clock[start + high - 1]))
                     notes.append(f"Rejected {label}: both feet on the plate from {rejected[-1][0]:.2f} to {rejected[-1][1]:.2f} s.")
             for side in range(2):
-                beside = _beside(plate, contact, frames[owner == side], side)
+                beside = _beside(trial.plates, contact, frames[owner == side], side)
                 if beside > BESIDE_SHARE:
                     low, high = np.flatnonzero(owner == side)[[0, -1]] + start
                     rejected.append((clock[low], clock[high]))
@@ -258,9 +259,9 @@ def measure_feet(trial: LabTrial, contact: FootContact | None = None) -> Measure
     else:
         clock, wrench, rejected, notes = _assign(trial, contact)
     vertical = _frame_means(trial, clock, wrench)
-    covered = np.isfinite(vertical).all(axis=1)
+    covered = np.isfinite(vertical.sum(axis=1))
     loaded = np.nan_to_num(vertical) > LOAD_THRESHOLD
-    valid = covered.copy()
+    valid: np.ndarray = np.array(covered)
     cut = np.zeros(trial.num_frames, dtype=bool)
     for start, stop in rejected:
         cut |= (trial.time >= start - SWING_MARGIN) & (trial.time <= stop + SWING_MARGIN)
