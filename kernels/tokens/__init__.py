@@ -21,65 +21,75 @@ __all__ = ["BACKENDS", "Disturbance", "make_tokens"]
 
 
 def make_tokens(
-    markers: np.ndarray,
-    first: np.ndarray,
+    marker_pos: np.ndarray,
+    frame: np.ndarray,
     index: np.ndarray,
     *,
     origin: np.ndarray,
     heading: np.ndarray,
     is_mirrored: np.ndarray | None = None,
     disturbance: Disturbance | None = None,
-    num_frames: int = 6,
+    half_width: int = 2,
+    rate: float = 30.0,
     out: tuple[np.ndarray, np.ndarray] | None = None,
     backend: str = "auto",
 ) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of B windows (`reference.make_tokens` has the equations).
 
     Args:
-        markers: Marker positions [m], world frame, shape (G, P, 3), float32 or float64; NaN in gaps.
-        first: First frame of each window, shape (B,), int64.
-        index: Marker of each token, shape (B, M), integer; negative for none.
+        marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3), float32 or float64; NaN in
+            gaps.
+        frame: Flat index of frame t of each window, shape (B,), int64; that the window lies in one sequence is the
+            caller's care.
+        index: Marker of each token, shape (B, M), signed integers; negative for none.
         origin: Point that becomes the origin [m], world, shape (B, 3).
         heading: Angle about z that becomes zero [rad], shape (B,).
         is_mirrored: True to reflect the window in its plane y = 0, shape (B,), bool; None for none.
         disturbance: Marker noise, None for none.
-        num_frames: Frames a window W.
+        half_width: Frames before t, and after t + 1 (ImDy: 2, a window of W = 6).
+        rate: Frames per second [Hz].
         out: Arrays to write instead of new ones: tokens (B, M, 6 W) of the markers' dtype, mask (B, M) bool.
         backend: `auto`, `numba` or `reference`.
 
     Returns:
-        Tokens (B, M, 6 W), zero where absent, and mask (B, M), True where present.
+        Tokens (B, M, 6 W), zero where absent, and mask (B, M), True where present; W = 2 half_width + 2.
 
     Raises:
-        ValueError: A shape, dtype or index is wrong, or the noise table is too short.
+        ValueError: A shape, dtype, index or number is wrong, or the noise table is too short.
         RuntimeError: The named backend cannot run here.
     """
-    if num_frames < 2:
-        raise ValueError(f"num_frames: expected at least 2 (a velocity needs two frames), got {num_frames}")
+    if half_width < 0:
+        raise ValueError(f"half_width: expected 0 or more frames, got {half_width}")
+    width = 2 * half_width + 2
+    _check.check_positive(rate=rate)
     if is_mirrored is None:
-        is_mirrored = np.zeros(len(first), bool)
+        is_mirrored = np.zeros(len(frame), bool)
     if out is None:
-        out = np.empty((*index.shape, 6 * num_frames), markers.dtype), np.empty(index.shape, bool)
+        out = np.empty((*index.shape, 6 * width), marker_pos.dtype), np.empty(index.shape, bool)
     tokens, mask = out
     sizes = _check.bind_axes(
-        markers=(markers, "G P 3"), first=(first, "B"), index=(index, "B M"), origin=(origin, "B 3"),
-        heading=(heading, "B"), is_mirrored=(is_mirrored, "B"),
-        tokens=(tokens, f"B M {6 * num_frames}"), mask=(mask, "B M"),
+        marker_pos=(marker_pos, "G P 3"), frame=(frame, "B"), index=(index, "B M"), origin=(origin, "B 3"),
+        heading=(heading, "B"), is_mirrored=(is_mirrored, "B"), tokens=(tokens, f"B M {6 * width}"), mask=(mask, "B M"),
     )  # fmt: skip
-    _check.check_float(markers=markers)
-    _check.check_same_dtype(markers=markers, tokens=tokens)
-    _check.check_index("first", first, sizes["G"] - num_frames + 1)
+    _check.check_float(marker_pos=marker_pos)
+    _check.check_same_dtype(marker_pos=marker_pos, tokens=tokens)
+    _check.check_index("frame", frame, sizes["G"])
+    if frame.size and (int(frame.min()) < half_width or int(frame.max()) + half_width + 1 >= sizes["G"]):
+        raise ValueError(
+            f"frame: expected {half_width} frames before and {half_width + 1} after each, within {sizes['G']},"
+            f" got {int(frame.min())} to {int(frame.max())}"
+        )
     if index.dtype.kind != "i" or (index.size and int(index.max()) >= sizes["P"]):
         raise ValueError(f"index: expected signed integers below {sizes['P']}, got {index.dtype} up to {index.max()}")
     if disturbance is not None:
         _check.bind_axes(
-            first=(first, "B"), start=(disturbance.start, "B"), offset_size=(disturbance.offset_size, "B"),
+            frame=(frame, "B"), start=(disturbance.start, "B"), offset_size=(disturbance.offset_size, "B"),
             jitter_size=(disturbance.jitter_size, "B"), table=(disturbance.table, "L"),
         )  # fmt: skip
-        needed = 3 * (num_frames + 1) * sizes["M"]
+        needed = 3 * (width + 1) * sizes["M"]
         _check.check_index("disturbance.start", disturbance.start, len(disturbance.table) - needed + 1)
     implementation = pick(__name__, BACKENDS, backend)
     implementation.make_tokens(
-        markers, first, index, origin, heading, is_mirrored, disturbance, num_frames, tokens, mask
+        marker_pos, frame, index, origin, heading, is_mirrored, disturbance, half_width, rate, tokens, mask
     )
     return tokens, mask

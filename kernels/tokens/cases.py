@@ -24,8 +24,8 @@ class Case:
     """Windows B."""
     tokens: int
     """Tokens a window M."""
-    window: int = 6
-    """Frames a window W."""
+    half_width: int = 2
+    """Frames before t, and after t + 1: W = 2 half_width + 2."""
     has_noise: bool = True
     """Windows are disturbed."""
     has_gaps: bool = True
@@ -38,18 +38,20 @@ class Case:
 
 CASES = (
     Case(
-        name="one", frames=2, markers=1, windows=1, tokens=1, window=2, has_noise=False, has_gaps=False, note="smallest"
+        name="one", frames=2, markers=1, windows=1, tokens=1, half_width=0, has_noise=False, has_gaps=False,
+        note="smallest: a window of one transition",
     ),
     Case(name="prime", frames=31, markers=7, windows=11, tokens=5, dtype="float64", note="odd sizes, gaps, noise"),
-    Case(name="three", frames=13, markers=5, windows=4, tokens=9, window=3, note="one central difference, repeats"),
+    Case(name="four", frames=13, markers=5, windows=4, tokens=9, half_width=1, note="short windows, repeats"),
     Case(name="plain", frames=50, markers=40, windows=17, tokens=40, has_noise=False, note="prediction: undisturbed"),
     Case(name="train", frames=20000, markers=220, windows=2400, tokens=59, has_gaps=False, note="benchmark: a batch"),
-)
+)  # fmt: skip
 """Awkward shapes first, benchmark size last."""
 
 
 def make(case: Case, seed: int = 0) -> dict[str, Any]:
     """Arguments of `make_tokens` for a case."""
+    width = 2 * case.half_width + 2
     rng = np.random.default_rng(seed)
     markers = rng.normal(0.0, 1.0, (case.frames, case.markers, 3)).astype(case.dtype)
     index = rng.integers(0, case.markers, (case.windows, case.tokens)).astype(np.int32)
@@ -58,7 +60,7 @@ def make(case: Case, seed: int = 0) -> dict[str, Any]:
         index[rng.random(index.shape) < 0.1] = -1
     disturbance = None
     if case.has_noise:
-        length = 3 * (case.window + 1) * case.tokens + 101
+        length = 3 * (width + 1) * case.tokens + 101
         disturbance = Disturbance(
             table=rng.normal(size=length).astype(case.dtype),
             start=rng.integers(0, 101, case.windows),
@@ -66,7 +68,8 @@ def make(case: Case, seed: int = 0) -> dict[str, Any]:
             jitter_size=rng.uniform(0.0, 0.005, case.windows),
         )
     return {
-        "markers": markers, "first": rng.integers(0, case.frames - case.window + 1, case.windows), "index": index,
+        "marker_pos": markers, "index": index, "half_width": case.half_width,
+        "frame": rng.integers(case.half_width, case.frames - case.half_width - 1, case.windows),
         "origin": rng.normal(size=(case.windows, 3)), "heading": rng.uniform(-np.pi, np.pi, case.windows),
-        "is_mirrored": rng.random(case.windows) < 0.5, "disturbance": disturbance, "num_frames": case.window,
+        "is_mirrored": rng.random(case.windows) < 0.5, "disturbance": disturbance,
     }  # fmt: skip

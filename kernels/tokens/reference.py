@@ -32,48 +32,50 @@ class Disturbance:
 
 
 def make_tokens(
-    markers: np.ndarray,
-    first: np.ndarray,
+    marker_pos: np.ndarray,
+    frame: np.ndarray,
     index: np.ndarray,
     origin: np.ndarray,
     heading: np.ndarray,
     is_mirrored: np.ndarray,
     disturbance: Disturbance | None,
-    num_frames: int,
+    half_width: int,
+    rate: float,
     tokens: np.ndarray,
     mask: np.ndarray,
 ) -> None:
     """Write the tokens of B windows.
 
-    For marker m of window b at frame w: q = markers[first_b + w, index_bm] − origin_b (+ offset + jitter), turned by
-    minus the heading about z, then y negated if mirrored. A token is q at the W frames followed by its finite
-    difference in metres a
-    frame: forward at the first frame, central (half of the difference over two frames) inside, backward at the last. A
-    marker is present if its index is not negative and all its W positions are finite; absent ones get zeros.
+    With t = frame_b, for marker m at frame t − half_width + w: q = marker_pos[t − half_width + w, index_bm] − origin_b
+    (+ offset + jitter), turned by minus the heading about z, then y negated if mirrored. A token holds, frame by frame,
+    q [m] and its finite difference over the window [m/s]: forward at the first frame, central (over two frames) inside,
+    backward at the last. Without mirror and noise these are the features of `kernels.windows.gather_windows` for the
+    same markers. A marker is present if its index is not negative and all its W positions are finite; absent ones get
+    zeros.
 
     Args:
-        markers: Marker positions [m], world frame, shape (G, P, 3); NaN in gaps.
-        first: First frame of each window, shape (B,), int64; first + W <= G.
+        marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3); NaN in gaps.
+        frame: Flat index of frame t of each window, shape (B,), int64; the window lies inside the array.
         index: Marker of each token, shape (B, M), int; negative for none.
         origin: Point that becomes the origin [m], world, shape (B, 3).
         heading: Angle about z that becomes zero [rad], shape (B,).
         is_mirrored: True to reflect the window in the plane y = 0 of its own frame, shape (B,), bool.
         disturbance: Marker noise, None for none.
-        num_frames: W, at least 2.
+        half_width: Frames before t, and after t + 1: W = 2 half_width + 2.
+        rate: Frames per second [Hz].
         tokens: Written: features, shape (B, M, 6 W).
         mask: Written: True where present, shape (B, M), bool.
 
-    Source: state of ImDy section 4.1 (positions and finite-differenced velocities of a window, heading frame);
-        difference
-    scheme and random subsets of the released code, which does not turn marker windows by their heading; mirror and
-    noise ours.
+    Source: state of ImDy section 4.1 (positions and finite-differenced velocities of a window, heading frame); random
+    subsets and difference scheme of the released code, whose marker windows are not turned; mirror and noise are ours.
     """
-    frames = first[:, None] + np.arange(num_frames)
-    position = markers[frames[:, :, None], np.maximum(index, 0)[:, None, :]] - origin[:, None, None, :]
+    width = 2 * half_width + 2
+    frames = frame[:, None] - half_width + np.arange(width)
+    position = marker_pos[frames[:, :, None], np.maximum(index, 0)[:, None, :]] - origin[:, None, None, :]
     if disturbance is not None:
-        size, markers_a_window = 3 * (num_frames + 1), index.shape[1]
+        size, markers_a_window = 3 * (width + 1), index.shape[1]
         entry = disturbance.start[:, None] + np.arange(markers_a_window * size)
-        noise = disturbance.table[entry].reshape(len(first), markers_a_window, num_frames + 1, 3).transpose(0, 2, 1, 3)
+        noise = disturbance.table[entry].reshape(len(frame), markers_a_window, width + 1, 3).transpose(0, 2, 1, 3)
         offset = disturbance.offset_size[:, None, None, None] * noise[:, :1]
         jitter = disturbance.jitter_size[:, None, None, None] * noise[:, 1:]
         position = position + offset + jitter
@@ -81,11 +83,8 @@ def make_tokens(
     side = np.where(is_mirrored, -1.0, 1.0)[:, None, None]
     x, y, z = position[..., 0], position[..., 1], position[..., 2]
     turned = np.stack([cosine * x + sine * y, side * (cosine * y - sine * x), z], axis=-1)
-    velocity = np.empty_like(turned)
-    velocity[:, 0] = turned[:, 1] - turned[:, 0]
-    velocity[:, 1:-1] = (turned[:, 2:] - turned[:, :-2]) / 2.0
-    velocity[:, -1] = turned[:, -1] - turned[:, -2]
+    velocity = np.gradient(turned, 1.0 / rate, axis=1)
     present = (index >= 0) & np.isfinite(turned).all(axis=(1, 3))
-    features = np.concatenate([turned, velocity], axis=1).transpose(0, 2, 1, 3).reshape(*index.shape, 6 * num_frames)
+    features = np.concatenate([turned, velocity], axis=-1).transpose(0, 2, 1, 3).reshape(*index.shape, 6 * width)
     tokens[...] = np.where(present[..., None], features, 0.0)
     mask[...] = present

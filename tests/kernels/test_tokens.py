@@ -7,9 +7,10 @@ import pytest
 
 from kernels.tokens import Disturbance, make_tokens
 from kernels.tokens.cases import CASES, Case, make
+from kernels.windows import gather_windows
 
-TOLERANCE = {"float32": 5e-6, "float64": 1e-13}
-"""Largest absolute difference between backends: positions of a few metres, a handful of roundings."""
+TOLERANCE = {"float32": 3e-4, "float64": 1e-11}
+"""Largest absolute difference between backends: velocities of 30 Hz amplify the rounding of metres."""
 
 SMALL = [case for case in CASES if case.frames < 1000]
 
@@ -18,20 +19,20 @@ def _plain(markers: np.ndarray, **changes) -> np.ndarray:
     """Tokens of one window over all frames and markers, without frame change unless asked."""
     frames, count, _ = markers.shape
     arguments = {
-        "first": np.zeros(1, np.int64), "index": np.arange(count, dtype=np.int32)[None], "origin": np.zeros((1, 3)),
-        "heading": np.zeros(1), "num_frames": frames,
+        "frame": np.array([frames // 2 - 1]), "index": np.arange(count, dtype=np.int32)[None],
+        "origin": np.zeros((1, 3)), "heading": np.zeros(1), "half_width": frames // 2 - 1,
     }  # fmt: skip
     return make_tokens(markers, **(arguments | changes))[0][0]
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_a_token_holds_positions_then_forward_central_backward_differences(backend):
+def test_a_token_holds_position_and_forward_central_backward_difference_of_each_frame(backend):
     """Worked by hand: x = w², so differences are 1, (4−0)/2, ..., and a central difference sees no curvature."""
     frames = np.arange(4.0)
     markers = np.stack([frames**2, 0 * frames, 1 + 0 * frames], axis=-1)[:, None]
-    token = _plain(markers, backend=backend)[0]
-    assert token[:12].tolist() == [0, 0, 1, 1, 0, 1, 4, 0, 1, 9, 0, 1]
-    assert token[12:].tolist() == [1, 0, 0, 2, 0, 0, 4, 0, 0, 5, 0, 0]
+    token = _plain(markers, backend=backend, rate=10.0)[0].reshape(4, 6)
+    assert token[:, :3].tolist() == [[0, 0, 1], [1, 0, 1], [4, 0, 1], [9, 0, 1]]
+    assert token[:, 3:].tolist() == [[10, 0, 0], [20, 0, 0], [40, 0, 0], [50, 0, 0]]
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -42,12 +43,12 @@ def test_moving_and_turning_the_world_with_the_window_frame_changes_nothing(back
     turn, shift = 0.7, np.array([3.0, -2.0, 0.0])
     rotation = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [0, 0, 1]])
     moved = arguments | {
-        "markers": arguments["markers"] @ rotation.T + shift,
+        "marker_pos": arguments["marker_pos"] @ rotation.T + shift,
         "origin": arguments["origin"] @ rotation.T + shift,
         "heading": arguments["heading"] + turn,
     }
     actual, moved_mask = make_tokens(**moved)
-    assert np.abs(actual - expected).max() < 1e-12
+    assert np.abs(actual - expected).max() < 1e-11
     assert (mask == moved_mask).all()
 
 
@@ -55,7 +56,7 @@ def test_moving_and_turning_the_world_with_the_window_frame_changes_nothing(back
 def test_mirroring_negates_the_lateral_features_only(backend):
     """Reflection in the plane y = 0 of the window frame."""
     arguments = make(next(case for case in CASES if case.name == "plain")) | {"backend": backend}
-    windows = len(arguments["first"])
+    windows = len(arguments["frame"])
     plain, _ = make_tokens(**(arguments | {"is_mirrored": np.zeros(windows, bool)}))
     mirrored, _ = make_tokens(**(arguments | {"is_mirrored": np.ones(windows, bool)}))
     sign = np.tile([1.0, -1.0, 1.0], 12)
@@ -70,13 +71,13 @@ def test_noise_has_the_sizes_asked_for_and_a_part_that_stays_over_the_window(bac
     markers = np.zeros((6, 400, 3))
     noise = {"table": rng.normal(size=400 * 21), "start": np.zeros(1, np.int64)}
     offset = Disturbance(**noise, offset_size=np.array([0.01]), jitter_size=np.array([0.0]))
-    token = _plain(markers, disturbance=offset, backend=backend)
-    assert abs(token[:, :18].std() / 0.01 - 1) < 0.05
-    assert np.abs(token[:, 18:]).max() < 1e-15
+    token = _plain(markers, disturbance=offset, backend=backend).reshape(400, 6, 2, 3)
+    assert abs(token[:, :, 0].std() / 0.01 - 1) < 0.05
+    assert np.abs(token[:, :, 1]).max() < 1e-14
     jitter = Disturbance(**noise, offset_size=np.array([0.0]), jitter_size=np.array([0.002]))
-    token = _plain(markers, disturbance=jitter, backend=backend)
-    assert abs(token[:, :18].std() / 0.002 - 1) < 0.05
-    assert abs(token[:, 18:21].std() / (0.002 * np.sqrt(2)) - 1) < 0.05
+    token = _plain(markers, disturbance=jitter, backend=backend).reshape(400, 6, 2, 3)
+    assert abs(token[:, :, 0].std() / 0.002 - 1) < 0.05
+    assert abs(token[:, 0, 1].std() / (30 * 0.002 * np.sqrt(2)) - 1) < 0.05
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -85,10 +86,10 @@ def test_a_marker_with_a_gap_in_its_window_is_absent_and_zero(backend):
     markers = np.ones((6, 3, 3))
     markers[4, 1, 2] = np.nan
     index, frame = np.array([[0, 1, 2, -1]]), {"origin": np.zeros((1, 3)), "heading": np.zeros(1)}
-    tokens, mask = make_tokens(markers, np.zeros(1, np.int64), index, **frame, backend=backend)
+    tokens, mask = make_tokens(markers, np.array([2]), index, **frame, backend=backend)
     assert mask.tolist() == [[True, False, True, False]]
     assert (tokens[0, [1, 3]] == 0).all()
-    assert (tokens[0, [0, 2], :18] == 1).all()
+    assert (tokens[0, [0, 2]].reshape(2, 6, 6)[..., :3] == 1).all()
 
 
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
@@ -107,8 +108,8 @@ def test_compiled_equals_reference_and_writes_every_element(case: Case):
 def test_wrong_arguments_raise_with_what_was_expected():
     """Boundaries are checked once, before compiled code reads memory."""
     arguments = make(CASES[1])
-    with pytest.raises(ValueError, match=r"first: expected values in \[0, 26\)"):
-        make_tokens(**(arguments | {"first": np.full(11, 26)}))
+    with pytest.raises(ValueError, match="frame: expected 2 frames before and 3 after each, within 31, got 28 to 28"):
+        make_tokens(**(arguments | {"frame": np.full(11, 28)}))
     with pytest.raises(ValueError, match="index: expected signed integers below 7"):
         make_tokens(**(arguments | {"index": np.full((11, 5), 7)}))
     with pytest.raises(ValueError, match="origin: expected shape"):
@@ -117,5 +118,19 @@ def test_wrong_arguments_raise_with_what_was_expected():
     short = Disturbance(table=np.zeros(100), start=zeros.astype(int), offset_size=zeros, jitter_size=zeros)
     with pytest.raises(ValueError, match=r"disturbance.start: expected values in"):
         make_tokens(**(arguments | {"disturbance": short}))
-    with pytest.raises(ValueError, match="num_frames: expected at least 2"):
-        make_tokens(**(arguments | {"num_frames": 1}))
+    with pytest.raises(ValueError, match="half_width: expected 0 or more"):
+        make_tokens(**(arguments | {"half_width": -1}))
+
+
+def test_undisturbed_tokens_are_the_features_of_the_window_kernel():
+    """One layout for both: what is trained on tokens predicts from windows."""
+    arguments = make(next(case for case in CASES if case.name == "plain"))
+    markers, frame = arguments["marker_pos"], arguments["frame"]
+    heading = np.random.default_rng(1).uniform(-3.0, 3.0, len(markers)).astype(np.float32)
+    origin = np.random.default_rng(2).normal(size=(len(markers), 2)).astype(np.float32)
+    windows = gather_windows(markers, origin, np.stack([np.cos(heading), np.sin(heading)], axis=1), frame)
+    index = np.tile(np.arange(markers.shape[1], dtype=np.int32), (len(frame), 1))
+    at_floor = np.concatenate([origin[frame], np.zeros((len(frame), 1), np.float32)], axis=1)
+    tokens, mask = make_tokens(markers, frame, index, origin=at_floor, heading=heading[frame])
+    assert (mask == windows.mask).all()
+    assert np.abs(tokens - windows.features.reshape(tokens.shape)).max() < TOLERANCE["float32"]
