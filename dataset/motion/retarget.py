@@ -19,7 +19,11 @@ from dataset.schema import FRAME_RATE, Motion
 from dataset.skeleton import BODY_INDEX
 
 FLOOR_PERCENTILE = 20.0
-"""Percentile over frames of the body's lowest point that is put on the floor: below it noise, above it flight."""
+"""Percentile over frames of the body's lowest point that is put on the floor where it is never at rest."""
+REST_SPEED = 0.3
+"""Speed of the lowest shape below which it rests on the floor [m/s]."""
+TOLERANCE = 0.005
+"""Penetration that is not lifted [m]."""
 LIFT_SIGMA = 0.1
 """Width of the Gaussian that smooths the lift of penetrating frames [s]."""
 
@@ -33,18 +37,18 @@ def leg_length(body: BodyModel) -> float:
     return 0.5 * float(sum(offset[BODY_INDEX[name]] for name in names))
 
 
-def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE) -> Motion:
+def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *, lift: bool = True) -> Motion:
     """The motion as this subject would do it.
 
     Long bones point where the source's point and keep its twist; the point midway between the hips follows the source's,
-    scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`. Then the height is corrected: the
-    `FLOOR_PERCENTILE` of the lowest point of the collision shapes is put on z = 0 and what still penetrates is lifted by a smooth curve. The
-    time base is kept, so a taller subject moves faster.
+    scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`. Then the height is corrected
+    (`floor_lift`). The time base is kept, so a taller subject moves faster.
 
     Args:
         motion: A clip on the canonical skeleton (`leg_length` set), or one already on a subject.
         body: Body of the subject.
         frame_rate: Frames per second of the result [Hz].
+        lift: Whether penetrating frames are lifted; without it only the constant is added, which is what `screen_motion` judges.
 
     Returns:
         The motion with `subject` set and `leg_length` None.
@@ -68,25 +72,35 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE) ->
     scale = leg_length(body) / motion.leg_length
     between_hips = 0.5 * (body.offset[_HIPS[0]] + body.offset[_HIPS[1]])
     root_pos = scale * motion.root_pos - rotation.rotate(quat[:, 0], between_hips)
-    root_pos[:, 2] += floor_lift(body, root_pos, quat, frame_rate)
+    root_pos[:, 2] += floor_lift(body, root_pos, quat, frame_rate, lift=lift)
     return dataclasses.replace(
         motion, root_pos=root_pos, quat=quat, subject=body.subject, leg_length=None, frame_rate=frame_rate
     )
 
 
-def floor_lift(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_rate: float) -> np.ndarray:
+def floor_lift(
+    body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_rate: float, *, lift: bool = True
+) -> np.ndarray:
     """Height to add in each frame [m], shape (T,): one constant for the clip plus a smooth lift of what penetrates.
 
-    The lift is the smallest curve of the form Gaussian * bumps that we can cheaply find which is nowhere below the penetration: the
-    running maximum of the penetration over +-2 sigma, smoothed with sigma (odd reflection is not needed: it is zero where nothing penetrates).
+    The constant puts the median height of the lowest point, over frames in which it rests (slower than `REST_SPEED`; at least a tenth
+    of the clip, else the `FLOOR_PERCENTILE` over all frames), on z = 0. The lift is the running maximum of the remaining penetration over
+    +-2 sigma, smoothed with sigma = `LIFT_SIGMA`: nowhere below the penetration (less `TOLERANCE`) and without corners.
     """
     from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
     body_pos, body_quat = forward_kinematics(body.offset, root_pos, quat)
-    lowest = lowest_points(body, body_pos, body_quat).min(axis=1)
-    constant = -np.percentile(lowest, FLOOR_PERCENTILE)
-    penetration = np.maximum(0.0, -(lowest + constant))
+    heights = lowest_points(body, body_pos, body_quat)
+    lowest = heights.min(axis=1)
+    carrier = np.array([shape.body for shape in body.shapes])[heights.argmin(axis=1)]
+    speed = np.linalg.norm(np.gradient(body_pos, 1.0 / frame_rate, axis=0), axis=-1)
+    rests = speed[np.arange(len(carrier)), carrier] < REST_SPEED
+    enough = rests.sum() >= max(3, 0.1 * len(rests))
+    constant = -float(np.median(lowest[rests]) if enough else np.percentile(lowest, FLOOR_PERCENTILE))
+    if not lift:
+        return np.full_like(lowest, constant)
+    penetration = np.maximum(0.0, -(lowest + constant) - TOLERANCE)
     sigma = LIFT_SIGMA * frame_rate
     reach = 2 * round(2 * sigma) + 1
-    lift = gaussian_filter1d(maximum_filter1d(penetration, reach, mode="nearest"), sigma, mode="nearest", truncate=2.0)
-    return constant + lift
+    envelope = maximum_filter1d(penetration, reach, mode="nearest")
+    return constant + gaussian_filter1d(envelope, sigma, mode="nearest", truncate=2.0)
