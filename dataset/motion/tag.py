@@ -1,6 +1,6 @@
 """What a stretch of motion is, in one word: by the names its authors gave it, then by how the pelvis moves.
 
-`walk` is plain walking: upright, mostly straight, at 0.5 to 2.2 m/s. Everything else is a kind of its own, so that a list of motions can
+`walk` is plain walking: upright, mostly straight, at 0.35 to 2.2 m/s. Everything else is a kind of its own, so that a list of motions can
 be balanced.
 """
 
@@ -62,4 +62,4 @@ def _by_pelvis(motion: Motion) -> str:
         return "sidestep"
     if turn_rate > np.radians(25.0):
         return "turn"
-    return PLAIN_WALK if speed >= 0.5 else "start or stop"
+    return PLAIN_WALK if speed >= 0.35 else "start or stop"
