@@ -14,6 +14,7 @@ Axis legend: B windows, M marker tokens, F features a token, D model width, H he
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -83,19 +84,31 @@ class _Pool(torch.autograd.Function):
         return read_grad, token_grad, None
 
 
-def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
-    """Same contract as `kernels.encoder.reference.encode`; once differentiable."""
-    batch, _, features = tokens.shape
-    heads = weights.num_heads
-    bias_B1M = torch.zeros(mask.shape, dtype=tokens.dtype, device=tokens.device).masked_fill_(~mask, -math.inf)[:, None]
+def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights) -> Tensor:
+    """Same contract as `kernels.encoder.reference.encode`; once differentiable.
+
+    The parameters are folded once for all groups, and only the pooling itself runs group by group.
+    """
+    sizes = [tokens.shape[0] for tokens, _ in groups]
+    heads, features = weights.num_heads, weights.embed_weight.shape[1]
+    biases = [_score_bias(tokens, mask) for tokens, mask in groups]
     # The first query is the same for every window: one row until the first cross-attention mixes in the tokens.
     state = weights.query[None]
     for layer in weights.layers:
         read_map, read_bias, write_map, write_bias = fold_layer(weights, layer)
         state = self_attention_block(state, layer)
-        read_BHF = functional.linear(state, read_map, read_bias).view(-1, heads, features).expand(batch, -1, -1)
-        pooled_BHF = _Pool.apply(read_BHF, tokens, bias_B1M)
-        update = functional.linear(pooled_BHF.view(batch, heads * features), write_map, write_bias)
+        read_BHF = functional.linear(state, read_map, read_bias).view(-1, heads, features).expand(sum(sizes), -1, -1)
+        pooled = [
+            _Pool.apply(read, tokens, bias)
+            for read, (tokens, _), bias in zip(read_BHF.split(sizes), groups, biases)
+        ]
+        pooled_BHF = pooled[0] if len(pooled) == 1 else torch.cat(pooled)
+        update = functional.linear(pooled_BHF.view(-1, heads * features), write_map, write_bias)
         state = layer_norm(state + update, layer.norm_weight[1], layer.norm_bias[1])
         state = feed_forward_block(state, layer)
     return layer_norm(state, weights.norm_weight, weights.norm_bias)
+
+
+def _score_bias(tokens: Tensor, mask: Tensor) -> Tensor:
+    """0 for present and minus infinity for absent tokens, (B, 1, M)."""
+    return torch.zeros(mask.shape, dtype=tokens.dtype, device=tokens.device).masked_fill_(~mask, -math.inf)[:, None]

@@ -10,6 +10,7 @@ Axis legend: B windows, M marker tokens, F features a token, D model width, H he
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -110,7 +111,7 @@ def _cross_attention(state: Tensor, memory_BMD: Tensor, mask_BM: Tensor, layer: 
     return functional.linear(read_BD, layer.out_weight, layer.out_bias)
 
 
-def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
+def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights) -> Tensor:
     """Feature of each window: a learned query that reads its marker tokens through L post-norm decoder layers.
 
     With `e_m = W_e x_m + b_e`, each layer computes
@@ -120,16 +121,20 @@ def encode(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
     on what absent tokens hold, as long as it is finite. No dropout. A window without a present token gives NaN.
 
     Args:
-        tokens: Marker tokens, shape (B, M, F), floating point.
-        mask: True where the token is present, shape (B, M), bool.
-        weights: Parameters, same dtype and device as `tokens`.
+        groups: Windows with equal numbers of tokens: tokens (B_g, M_g, F), floating point, and mask (B_g, M_g), bool,
+            True where the token is present.
+        weights: Parameters, same dtype and device as the tokens.
 
     Returns:
-        Features, shape (B, D).
+        Features of all windows in the order of the groups, shape (B, D), B = sum of B_g.
 
     Source: Liu et al. 2025 (ImDy, ICLR), section 4.2; the single query, the layer count and the sizes as in the
     released code, which differs from the paper's text (self-attention encoder).
     """
+    return torch.cat([_encode_group(tokens, mask, weights) for tokens, mask in groups])
+
+
+def _encode_group(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
     memory_BMD = functional.linear(tokens, weights.embed_weight, weights.embed_bias)
     state_BD = weights.query.expand(tokens.shape[0], -1)
     for layer in weights.layers:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kernels.encoder import PooledWeights, encode, folded, reference
+from kernels.encoder import PooledWeights, encode, encode_groups, folded, reference
 from kernels.encoder.cases import CASES, TEST_CASES, Case, make_tokens, make_weights
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
@@ -83,7 +83,7 @@ def test_reference_equals_pytorchs_transformer_decoder_with_the_same_weights(cas
     memory = nn.functional.linear(tokens, weights.embed_weight, weights.embed_bias)
     query = weights.query.expand(case.batch, 1, case.width)
     expected = _decoder(case, weights)(query, memory, memory_key_padding_mask=~mask)[:, 0]
-    assert (reference.encode(tokens, mask, weights) - expected).abs().max() < 1e-12
+    assert (reference.encode([(tokens, mask)], weights) - expected).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -97,7 +97,7 @@ def test_folded_equals_reference_in_value_and_in_every_gradient(case: Case, dtyp
     outputs, gradients = [], []
     for module in (reference, folded):
         leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
-        output = module.encode(leaves[0], mask, _rebuild(weights, leaves[1:]))
+        output = module.encode([(leaves[0], mask)], _rebuild(weights, leaves[1:]))
         outputs.append(output.detach())
         gradients.append(torch.autograd.grad((output * direction).sum(), leaves))
     assert (outputs[0] - outputs[1]).abs().max() <= TOLERANCE[dtype]
@@ -115,7 +115,7 @@ def test_gradients_pass_the_finite_difference_check(module: ModuleType) -> None:
     leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
 
     def run(*values: Tensor) -> Tensor:
-        return module.encode(values[0], mask, _rebuild(weights, list(values[1:])))
+        return module.encode([(values[0], mask)], _rebuild(weights, list(values[1:])))
 
     assert torch.autograd.gradcheck(run, leaves, eps=1e-6, atol=1e-6)
 
@@ -142,6 +142,20 @@ def test_a_subset_equals_a_shorter_set() -> None:
     assert (encode(tokens, mask, weights) - encode(tokens[:, :3], full, weights)).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("backend", ["reference", "folded"])
+def test_groups_of_windows_give_what_each_gives_alone_and_share_gradients(backend: str) -> None:
+    """Groups with 5, 3 and 1 tokens in one call: same features, and the parameter gradients are the sums."""
+    weights = make_weights(TINY, dtype=torch.float64)
+    tokens, _ = make_tokens(TINY, dtype=torch.float64)
+    groups = [(tokens[:, :count], torch.ones(TINY.batch, count, dtype=torch.bool)) for count in (5, 3, 1)]
+    leaves = [value.clone().requires_grad_() for value in _tensors(weights)]
+    together = encode_groups(groups, _rebuild(weights, leaves), backend=backend)
+    alone = torch.cat([encode(*group, _rebuild(weights, leaves), backend=backend) for group in groups])
+    assert (together - alone).abs().max() < 1e-12
+    gradients = [torch.autograd.grad(value.square().sum(), leaves) for value in (together, alone)]
+    assert all((a - b).abs().max() < 1e-10 for a, b in zip(*gradients, strict=True))
+
+
 def test_boundary_errors_name_the_argument_and_what_was_expected() -> None:
     """What a caller can get wrong raises ValueError before any arithmetic."""
     weights = make_weights(TINY)
@@ -154,6 +168,8 @@ def test_boundary_errors_name_the_argument_and_what_was_expected() -> None:
         encode(tokens, mask.float(), weights)
     with pytest.raises(ValueError, match="expected backend 'auto' or one of"):
         encode(tokens, mask, weights, backend="fast")
+    with pytest.raises(ValueError, match="groups: expected at least one"):
+        encode_groups([], weights)
     empty = mask.clone()
     empty[1] = False
     with pytest.raises(ValueError, match="window 1 has no present marker"):
