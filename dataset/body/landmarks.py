@@ -39,8 +39,23 @@ MIDLINE_LANDMARKS: Final[dict[str, tuple[int, str]]] = {
 }  # fmt: skip
 """Landmarks of the trunk; RBAK (right shoulder blade) has no counterpart on the left by convention."""
 
-LANDMARKS: Final[dict[str, tuple[int, str]]] = {**LEFT_LANDMARKS, **RIGHT_LANDMARKS, **MIDLINE_LANDMARKS}
-"""All 51 landmarks."""
+FURTHER_LANDMARKS: Final[dict[str, tuple[int, str]]] = {
+    "LFTC": (10881, "L_Hip"), "LTTC": (11229, "L_Knee"), "LFAX": (11233, "L_Knee"), "LHM2": (9884, "L_Wrist"),
+    "LHM5": (9760, "L_Wrist"), "LTHM": (9411, "L_Wrist"), "LSIA": (8237, "Chest"), "LSRS": (8213, "Chest"),
+    "LSAA": (8258, "L_Thorax"), "LSTC": (8145, "Chest"), "LTIP": (11592, "L_Toe"),
+    "RFTC": (4267, "R_Hip"), "RTTC": (4627, "R_Knee"), "RFAX": (4631, "R_Knee"), "RHM2": (3232, "R_Wrist"),
+    "RHM5": (3108, "R_Wrist"), "RTHM": (2759, "R_Wrist"), "RSIA": (1575, "Chest"), "RSRS": (1551, "Chest"),
+    "RSAA": (1602, "R_Thorax"), "RSTC": (1475, "Chest"), "RTIP": (4990, "R_Toe"),
+    "T2": (1491, "Chest"), "T6": (3827, "Chest"), "T12": (3986, "Spine"), "SACR": (4172, "Pelvis"), "HEAD": (881, "Head"),
+}  # fmt: skip
+"""Spots of other laboratories' sets, named as there: greater trochanter FTC, tibial tuberosity TTC, fibula head FAX, second and
+fifth metacarpal HM2 HM5, thumb tip THM, scapula SIA SRS SAA, sternoclavicular joint STC, tip of the second toe TIP, spine T2 T6
+T12, sacrum SACR, vertex of the head HEAD. Found by the same kind of rules, less carefully checked than the 51."""
+
+LANDMARKS: Final[dict[str, tuple[int, str]]] = {
+    **LEFT_LANDMARKS, **RIGHT_LANDMARKS, **MIDLINE_LANDMARKS, **FURTHER_LANDMARKS,
+}  # fmt: skip
+"""Landmark -> (vertex, body that carries it rigidly)."""
 
 JOINT_MIDPOINTS: Final[dict[str, tuple[str, str]]] = {
     "L_Knee": ("LKNE", "LKNM"), "L_Ankle": ("LANK", "LMED"), "L_Elbow": ("LELB", "LELM"),
