@@ -11,9 +11,7 @@ from dataset import rotation
 from dataset.skeleton import NUM_BODIES, PARENTS
 
 
-def forward_kinematics(
-    offset: np.ndarray, root_pos: np.ndarray, quat: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def forward_kinematics(offset: np.ndarray, root_pos: np.ndarray, quat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positions and orientations of all bodies in the world: R_b = R_parent ⊗ q_b, p_b = p_parent + R_parent offset_b.
 
     Args:

@@ -1,6 +1,7 @@
 """AMASS npz files (SMPL-H or SMPL-X parameters): arrays in, a motion on the canonical skeleton out.
 
-SMPL body frames in the rest pose are x left, y up, z forward; the world of AMASS is z up. The first 22 joints of SMPL-H and SMPL-X
+SMPL body frames in the rest pose are x left, y up, z forward; the world of AMASS is z up. The first 22 joints of SMPL-H
+and SMPL-X
 are SMPL's; hands are joints 22 (left) and 23 (right) in SMPL and finger joints here, so the hand bodies stay at rest.
 
 Axis legend: T frames, N = 24 bodies.
@@ -26,18 +27,23 @@ _ROT_SMPL_OURS = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 def read_amass(path: str | Path, rest_joint_pos: np.ndarray, *, source: str = "amass") -> Motion:
     """Motion of an AMASS file.
 
-    The file holds rotations relative to SMPL's rest pose and the translation of SMPL's own origin; both need the rest joints of
-    the subject's shape. Exact with the rest joints of the user's SMPL model, approximate (a few degrees in the long bones, a few
+    The file holds rotations relative to SMPL's rest pose and the translation of SMPL's own origin; both need the rest
+    joints of
+    the subject's shape. Exact with the rest joints of the user's SMPL model, approximate (a few degrees in the long
+    bones, a few
     cm in the pelvis) with those of the default body, whose topology and T-pose are the same.
 
     Args:
-        path: The npz file: `poses` (T, 156 or 165) axis angles, `trans` (T, 3) [m], `mocap_framerate` or `mocap_frame_rate` [Hz].
-        rest_joint_pos: Rest joint centres in our axes [m], shape (N, 3), of an SMPL model or of a `BodyModel`, origin as in
+        path: The npz file: `poses` (T, 156 or 165) axis angles, `trans` (T, 3) [m], `mocap_framerate` or
+            `mocap_frame_rate` [Hz].
+        rest_joint_pos: Rest joint centres in our axes [m], shape (N, 3), of an SMPL model or of a `BodyModel`, origin
+            as in
             `BodyModel.joint_pos`; only differences count.
         source: Folder or package it came from, stored in the motion.
 
     Raises:
-        ValueError: If the file is no npz, a field is missing, is an object array or has another shape, or a value is not finite.
+        ValueError: If the file is no npz, a field is missing, is an object array or has another shape, or a value is
+        not finite.
     """
     poses, trans, rate = _read_fields(path)
     frames = len(poses)
@@ -82,10 +88,14 @@ def _read_fields(path: str | Path) -> tuple[np.ndarray, np.ndarray, float]:
         trans = _field(content, path, "trans")
         rate_name = next((name for name in ("mocap_framerate", "mocap_frame_rate") if name in content.files), "")
         if not rate_name:
-            raise ValueError(f"{path}: expected mocap_framerate or mocap_frame_rate [Hz], found {', '.join(content.files)}")
+            raise ValueError(
+                f"{path}: expected mocap_framerate or mocap_frame_rate [Hz], found {', '.join(content.files)}"
+            )
         rate = _field(content, path, rate_name)
     if poses.ndim != 2 or poses.shape[1] < 3 * _BODY_JOINTS or len(poses) < 1:
-        raise ValueError(f"{path}: poses: expected (frames, 156) for SMPL-H or (frames, 165) for SMPL-X, found {poses.shape}")
+        raise ValueError(
+            f"{path}: poses: expected (frames, 156) for SMPL-H or (frames, 165) for SMPL-X, found {poses.shape}"
+        )
     if trans.shape != (len(poses), 3):
         raise ValueError(f"{path}: trans: expected ({len(poses)}, 3), found {trans.shape}")
     for name, values in (("poses", poses), ("trans", trans)):
@@ -99,7 +109,9 @@ def _read_fields(path: str | Path) -> tuple[np.ndarray, np.ndarray, float]:
 
 def _field(content: np.lib.npyio.NpzFile, path: str | Path, name: str) -> np.ndarray:
     if name not in content.files:
-        raise ValueError(f"{path}: {name}: expected this field of an AMASS file, found {', '.join(content.files) or 'nothing'}")
+        raise ValueError(
+            f"{path}: {name}: expected this field of an AMASS file, found {', '.join(content.files) or 'nothing'}"
+        )
     try:
         return np.asarray(content[name], dtype=np.float64)
     except ValueError as error:

@@ -1,7 +1,9 @@
 """Acclaim ASF (skeleton) + AMC (motion) files: text in, a posed joint tree out.
 
-A bone's node turns about its own start, in the bone's local axes C (`axis` angles): joint rotation in the file's rest axes
-L = C · M · C⁻¹ with M the turns of the AMC line applied in the order of `dof`. `axis` angles are turns about the fixed axes in the order named.
+A bone's node turns about its own start, in the bone's local axes C (`axis` angles): joint rotation in the file's rest
+axes
+L = C · M · C⁻¹ with M the turns of the AMC line applied in the order of `dof`. `axis` angles are turns about the fixed
+axes in the order named.
 
 Axis legend: T frames, K bones (the root first).
 """
@@ -45,7 +47,8 @@ def read_amc(
 
     Args:
         path: The AMC file.
-        asf_path: Its skeleton; default: the ASF beside it whose name begins the AMC's name, or the only one in the folder.
+        asf_path: Its skeleton; default: the ASF beside it whose name begins the AMC's name, or the only one in the
+            folder.
         source: Folder or package it came from, stored in the motion.
         frame_rate: Frames per second [Hz]; the format does not say.
 
@@ -68,11 +71,14 @@ def find_asf(path: Path) -> Path:
     if len(candidates) == 1:
         return candidates[0]
     found = ", ".join(item.name for item in candidates) or "none"
-    raise FileNotFoundError(f"{path}: expected an ASF skeleton named like it in the same folder, found {found}; pass asf_path")
+    raise FileNotFoundError(
+        f"{path}: expected an ASF skeleton named like it in the same folder, found {found}; pass asf_path"
+    )
 
 
 def parse_amc(path: str | Path, asf_path: str | Path, frame_rate: float = AMC_RATE) -> JointTree:
-    """The posed joint tree of an ASF+AMC pair; errors as `read_amc`. Lengths are ASF lengths divided by the unit `length`."""
+    """The posed joint tree of an ASF+AMC pair; errors as `read_amc`. Lengths are ASF lengths divided by the unit
+    `length`."""
     skeleton = _parse_asf(asf_path)
     frames = _parse_frames(path, skeleton)
     index = {name: position for position, name in enumerate(skeleton.names)}
@@ -159,7 +165,9 @@ def _parse_asf(path: str | Path) -> _Skeleton:
         except (KeyError, IndexError) as error:
             raise ValueError(f"{path}: bonedata: expected each bone to have a name, found {item}") from error
     if not data or not skeleton.parents:
-        raise ValueError(f"{path}: expected sections :bonedata and :hierarchy, found {len(data)} bones; is it an ASF file?")
+        raise ValueError(
+            f"{path}: expected sections :bonedata and :hierarchy, found {len(data)} bones; is it an ASF file?"
+        )
     # parents first, whatever order the file has
     pending = [name for name in skeleton.parents if name in data]
     while pending:
@@ -179,7 +187,9 @@ def _add_bone(skeleton: _Skeleton, name: str, item: dict[str, list[str]], scale:
         length = float(item["length"][0])
         order = item["axis"][3].lower()
     except (KeyError, ValueError, IndexError) as error:
-        raise ValueError(f"{path}: bone {name}: expected direction, length and axis with their order, found {item}") from error
+        raise ValueError(
+            f"{path}: bone {name}: expected direction, length and axis with their order, found {item}"
+        ) from error
     skeleton.names.append(name)
     skeleton.direction[name] = direction / max(float(np.linalg.norm(direction)), 1e-9)
     skeleton.length[name] = length
@@ -209,7 +219,9 @@ def _parse_frames(path: str | Path, skeleton: _Skeleton) -> list[dict[str, list[
         except ValueError as error:
             raise ValueError(f"{path}: line {number}: expected `bone numbers`, found {line.strip()!r}") from error
         if not frames or words[0] not in skeleton.dof:
-            raise ValueError(f"{path}: line {number}: expected a bone of the ASF after a frame number, found {words[0]!r}")
+            raise ValueError(
+                f"{path}: line {number}: expected a bone of the ASF after a frame number, found {words[0]!r}"
+            )
         if len(values) != len(skeleton.dof[words[0]]) or not np.all(np.isfinite(values)):
             expected = " ".join(skeleton.dof[words[0]])
             raise ValueError(
@@ -222,5 +234,7 @@ def _parse_frames(path: str | Path, skeleton: _Skeleton) -> list[dict[str, list[
     full = set(frames[0])
     for position, frame in enumerate(frames):
         if set(frame) != full or "root" not in frame:
-            raise ValueError(f"{path}: frame {position}: expected the bones of the first frame, found {len(frame)} of {len(full)}; truncated?")
+            raise ValueError(
+                f"{path}: frame {position}: expected the bones of the first frame, found {len(frame)} of {len(full)}; truncated?"
+            )
     return frames

@@ -1,9 +1,13 @@
 """Skeletons whose joint frames run along the bones: how each frame stands in a T-pose.
 
-In most BVH files all joint frames are parallel in the rest pose and the rest pose is a person. Some exports keep bone-aligned
-frames instead (x along the bone, z along the hinge of knee and elbow): with all angles zero the figure is a straight line, so
-the rest pose says nothing, and a table must say where the axes point when the person stands in a T-pose. The two variants met
-differ in the signs of the bone axes. Checked on T-pose frames in the files and by the side to which knees and elbows bend.
+In most BVH files all joint frames are parallel in the rest pose and the rest pose is a person. Some exports keep
+bone-aligned
+frames instead (x along the bone, z along the hinge of knee and elbow): with all angles zero the figure is a straight
+line, so
+the rest pose says nothing, and a table must say where the axes point when the person stands in a T-pose. The two
+variants met
+differ in the signs of the bone axes. Checked on T-pose frames in the files and by the side to which knees and elbows
+bend.
 """
 
 from __future__ import annotations
@@ -32,15 +36,30 @@ def _table(trunk: str, left: dict[tuple[str, ...], str], right: dict[tuple[str, 
 
 PARALLEL_LEGS: Final[dict[str, str]] = _table(
     "up forward left",
-    {_LEG: "down forward right", ("Toe",): "forward up right", _ARM: "left back up", ("Wrist", "Hand"): "left down back"},
-    {_LEG: "down forward right", ("Toe",): "forward up right", _ARM: "right back down", ("Wrist", "Hand"): "right down forward"},
+    {
+        _LEG: "down forward right",
+        ("Toe",): "forward up right",
+        _ARM: "left back up",
+        ("Wrist", "Hand"): "left down back",
+    },
+    {
+        _LEG: "down forward right",
+        ("Toe",): "forward up right",
+        _ARM: "right back down",
+        ("Wrist", "Hand"): "right down forward",
+    },
 )
 """Body -> directions of its joint's x, y, z axes in a T-pose, for files whose bones all run along +x."""
 
 MIRRORED_LEGS: Final[dict[str, str]] = _table(
     "up back right",
     {_LEG: "up back right", ("Toe",): "forward up right", _ARM: "left back up", ("Wrist", "Hand"): "left down back"},
-    {_LEG: "down forward right", ("Toe",): "back down right", _ARM: "left forward down", ("Wrist", "Hand"): "left up forward"},
+    {
+        _LEG: "down forward right",
+        ("Toe",): "back down right",
+        _ARM: "left forward down",
+        ("Wrist", "Hand"): "left up forward",
+    },
 )
 """The same for files whose left leg and right arm run along -x and the other two along +x."""
 

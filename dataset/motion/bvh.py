@@ -25,7 +25,8 @@ def read_bvh(path: str | Path, *, source: str = "bvh") -> tuple[Motion, MapRepor
         source: Folder or package it came from, stored in the motion.
 
     Raises:
-        ValueError: If the file is empty, truncated or malformed, has values that are not finite, or has a skeleton whose joint
+        ValueError: If the file is empty, truncated or malformed, has values that are not finite, or has a skeleton
+        whose joint
             names fit no known convention (the message lists the names found).
     """
     tree = parse_bvh(path)
@@ -37,7 +38,9 @@ def parse_bvh(path: str | Path) -> JointTree:
     text = Path(path).read_text(encoding="utf-8", errors="replace")
     head, found, tail = text.partition("MOTION")
     if not found or "HIERARCHY" not in head:
-        raise ValueError(f"{path}: expected BVH text with HIERARCHY and MOTION, found {_beginning(text)}; is the file complete?")
+        raise ValueError(
+            f"{path}: expected BVH text with HIERARCHY and MOTION, found {_beginning(text)}; is the file complete?"
+        )
     names, parents, offsets, channels, ends = _parse_hierarchy(head, path)
     values, frame_time = _parse_motion(tail, sum(len(item) for item in channels), path)
 
@@ -106,9 +109,13 @@ def _parse_hierarchy(
             else:
                 raise ValueError("unknown keyword")
         except (ValueError, IndexError) as error:
-            raise ValueError(f"{path}: line {number}: expected a BVH hierarchy entry, found {line.strip()!r} ({error})") from error
+            raise ValueError(
+                f"{path}: line {number}: expected a BVH hierarchy entry, found {line.strip()!r} ({error})"
+            ) from error
     if not names or stack:
-        raise ValueError(f"{path}: HIERARCHY: expected closed joint blocks, found {len(names)} joints and {len(stack)} open blocks")
+        raise ValueError(
+            f"{path}: HIERARCHY: expected closed joint blocks, found {len(names)} joints and {len(stack)} open blocks"
+        )
     if parents.count(-1) != 1:
         raise ValueError(f"{path}: HIERARCHY: expected one ROOT, found {parents.count(-1)}")
     return names, parents, offsets, channels, ends
@@ -123,7 +130,9 @@ def _parse_motion(text: str, width: int, path: str | Path) -> tuple[np.ndarray, 
     except (IndexError, ValueError) as error:
         raise ValueError(f"{path}: MOTION: expected `Frames:`, `Frame Time:` and numbers, found {error}") from error
     if declared < 1 or not frame_time > 0:
-        raise ValueError(f"{path}: MOTION: expected Frames >= 1 and Frame Time > 0 s, found {declared} and {frame_time}")
+        raise ValueError(
+            f"{path}: MOTION: expected Frames >= 1 and Frame Time > 0 s, found {declared} and {frame_time}"
+        )
     if numbers.size != declared * width:
         raise ValueError(
             f"{path}: MOTION: expected {declared} frames of {width} channels = {declared * width} numbers, found {numbers.size}; "

@@ -15,7 +15,8 @@ from dataset.schema import Motion
 SEAM_WINDOW = 0.2
 """Half width of the stretch around a seam over which the mismatch is spread [s]."""
 TURN_THRESHOLD = np.radians(15.0)
-"""A heading change per cycle above this is a turn and accumulates; below, it is capture error and is spread at the seam."""
+"""A heading change per cycle above this is a turn and accumulates; below, it is capture error and is spread at the
+seam."""
 
 
 def heading(quat: np.ndarray) -> np.ndarray:
@@ -26,8 +27,10 @@ def heading(quat: np.ndarray) -> np.ndarray:
 def repeat_cycle(motion: Motion, min_duration: float = 5.0) -> Motion:
     """The cycle repeated until it lasts at least `min_duration` seconds, the horizontal root displacement accumulated.
 
-    The last frame is taken to be the first of the next cycle. What remains of their difference (pose, height, small heading
-    changes) is spread over `SEAM_WINDOW` on both sides by a smooth weight, half each, so positions and velocities have no jump.
+    The last frame is taken to be the first of the next cycle. What remains of their difference (pose, height, small
+    heading
+    changes) is spread over `SEAM_WINDOW` on both sides by a smooth weight, half each, so positions and velocities have
+    no jump.
     A clip already long enough is returned unchanged.
     """
     if motion.duration >= min_duration or motion.num_frames < 3:
@@ -51,7 +54,8 @@ def repeat_cycle(motion: Motion, min_duration: float = 5.0) -> Motion:
     ramp = np.clip(1.0 - np.arange(steps + 1) / window, 0.0, 1.0)
     at_start = 0.5 * ramp**2 * (3.0 - 2.0 * ramp)
     at_end = at_start[::-1]
-    # before the seam turn forward to half of the mismatch, after it start from the other half; mismatch is in the child frame of
+    # before the seam turn forward to half of the mismatch, after it start from the other half; mismatch is in the child
+    # frame of
     # the last frame, so the correction at the start is conjugated by the mismatch itself, which leaves it unchanged
     weight = (at_end - at_start)[:, None, None]
     quat = rotation.multiply(motion.quat, rotation.from_rotation_vector(weight * mismatch))

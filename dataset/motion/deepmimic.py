@@ -1,7 +1,8 @@
 """DeepMimic text clips (Peng et al. 2018): JSON of 44 numbers a frame.
 
 Seconds, root position (y up), root wxyz, chest 4, neck 4, right hip 4, right knee 1, right ankle 4, right shoulder 4,
-right elbow 1, then the left side in the same order. The humanoid's rest pose has the arms down, x forward, y up, z right; knees
+right elbow 1, then the left side in the same order. The humanoid's rest pose has the arms down, x forward, y up, z
+right; knees
 and elbows are one angle about z. Its root joint lies midway between the hips, legs are 0.4215 + 0.4099 m.
 
 Axis legend: T frames, N = 24 bodies.
@@ -36,13 +37,16 @@ _HINGES = {"R_Knee": 20, "R_Elbow": 29, "L_Knee": 34, "L_Elbow": 43}
 def read_deepmimic(path: str | Path, *, source: str = "deepmimic") -> Motion:
     """Reads a DeepMimic clip from a file; see `parse_deepmimic`."""
     path = Path(path)
-    return parse_deepmimic(path.read_text(encoding="utf-8", errors="replace"), name=path.stem, source=source, path=str(path))
+    return parse_deepmimic(
+        path.read_text(encoding="utf-8", errors="replace"), name=path.stem, source=source, path=str(path)
+    )
 
 
 def parse_deepmimic(text: str, *, name: str, source: str, path: str) -> Motion:
     """Motion of a DeepMimic clip on the canonical skeleton, z up.
 
-    The one joint between root and chest is spread over Torso, Spine and Chest, the neck over Neck and Head; thoraces, toes,
+    The one joint between root and chest is spread over Torso, Spine and Chest, the neck over Neck and Head; thoraces,
+    toes,
     wrists and hands stay at rest. Frames of uneven duration are resampled to the most frequent one.
 
     Args:
@@ -52,7 +56,8 @@ def parse_deepmimic(text: str, *, name: str, source: str, path: str) -> Motion:
         path: What errors call the file.
 
     Raises:
-        ValueError: If the text is not such a clip, a frame is not 44 finite numbers, or fewer than 2 frames have a duration.
+        ValueError: If the text is not such a clip, a frame is not 44 finite numbers, or fewer than 2 frames have a
+        duration.
     """
     try:
         content = json.loads(text)
@@ -64,7 +69,9 @@ def parse_deepmimic(text: str, *, name: str, source: str, path: str) -> Motion:
             "check that the file is complete"
         ) from error
     if table.ndim != 2 or table.shape[1] != FRAME_NUMBERS or len(table) < 2:
-        raise ValueError(f"{path}: Frames: expected at least 2 frames of {FRAME_NUMBERS} numbers, found shape {table.shape}")
+        raise ValueError(
+            f"{path}: Frames: expected at least 2 frames of {FRAME_NUMBERS} numbers, found shape {table.shape}"
+        )
     if not np.all(np.isfinite(table)):
         first = int(np.argmax(~np.all(np.isfinite(table), axis=1)))
         raise ValueError(f"{path}: Frames: expected finite numbers, found NaN or infinity in frame {first}")
@@ -91,7 +98,9 @@ def _body_rotations(table: np.ndarray) -> np.ndarray:
     local: dict[str, np.ndarray] = {}
     for joint, column in _QUATERNIONS.items():
         wxyz = rotation.normalize(table[:, column : column + 4])
-        local[joint] = wxyz[:, [0, 1, 3, 2]] * np.array([1.0, 1.0, -1.0, 1.0])  # (x, y up, z right) -> (x, y left, z up)
+        local[joint] = wxyz[:, [0, 1, 3, 2]] * np.array(
+            [1.0, 1.0, -1.0, 1.0]
+        )  # (x, y up, z right) -> (x, y left, z up)
     for joint, column in _HINGES.items():
         local[joint] = rotation.from_axis_angle((0.0, -1.0, 0.0), table[:, column])
 

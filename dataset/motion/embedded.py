@@ -1,4 +1,5 @@
-"""The 15 DeepMimic clips that everybody can have: read from the zip of the `pybullet` wheel, never installed or imported.
+"""The 15 DeepMimic clips that everybody can have: read from the zip of the `pybullet` wheel, never installed or
+imported.
 
 The wheel (zlib licence) is fetched once with `pip download --no-deps` into the cache folder: `IMDYLAB_CACHE`, else
 `~/.cache/imdylab`. Its sha256 is checked each time it is opened.
@@ -40,7 +41,8 @@ def embedded_clips(
 ) -> dict[str, Motion]:
     """The clips by name, on the canonical skeleton (see `dataset.motion.deepmimic`), before retargeting.
 
-    Clips marked `Loop=wrap` are one cycle (walk and run among them); they are repeated to at least `min_cycle_duration` seconds
+    Clips marked `Loop=wrap` are one cycle (walk and run among them); they are repeated to at least `min_cycle_duration`
+    seconds
     with the root displacement accumulated. 0 leaves them as they are.
 
     Args:

@@ -14,7 +14,8 @@ from dataset.body.model import BodyModel
 def lowest_points(body: BodyModel, body_pos: np.ndarray, body_quat: np.ndarray) -> np.ndarray:
     """Lowest height of each collision shape [m], shape (T, C).
 
-    Sphere: z_c - r. Capsule: z_c - r - l |a_z| with half length l and world axis a. Box: z_c - sum_i e_i |R_zi| with half extents e.
+    Sphere: z_c - r. Capsule: z_c - r - l |a_z| with half length l and world axis a. Box: z_c - sum_i e_i |R_zi| with
+    half extents e.
 
     Args:
         body: Body model that carries the shapes.

@@ -28,7 +28,8 @@ TYPICAL_LEG: Final[float] = 0.82
 
 @dataclass(frozen=True, kw_only=True)
 class Convention:
-    """Joint names of one family of skeletons; compared in lower case after `prefix` is removed. `*` in a name is the side."""
+    """Joint names of one family of skeletons; compared in lower case after `prefix` is removed. `*` in a name is the
+    side."""
 
     name: str
     sides: tuple[str, str]
@@ -92,7 +93,8 @@ class MapReport:
     driven_by: dict[str, str]
     """Body -> source joint (or the chain it is spread along); bodies at rest relative to their parent say so."""
     dropped: tuple[str, ...]
-    """Source joints whose rotation is not used by itself (fingers, dummies); a dropped joint between two used ones still counts in
+    """Source joints whose rotation is not used by itself (fingers, dummies); a dropped joint between two used ones
+    still counts in
     the global rotation of the lower one."""
     unit: str
     """Length unit found."""
@@ -107,7 +109,9 @@ class MapReport:
 
     def as_text(self) -> str:
         """The mapping for a person, one line a body."""
-        lines = [f"convention {self.convention}, up {self.up_axis}, unit {self.unit} = {self.unit_length:.5g} m, leg {self.leg_length:.3f} m"]
+        lines = [
+            f"convention {self.convention}, up {self.up_axis}, unit {self.unit} = {self.unit_length:.5g} m, leg {self.leg_length:.3f} m"
+        ]
         lines += [f"  {body:<10} <- {joint}" for body, joint in self.driven_by.items()]
         lines += [f"  dropped: {', '.join(self.dropped) or 'nothing'}", *(f"  note: {note}" for note in self.notes)]
         return "\n".join(lines)
@@ -268,7 +272,8 @@ def _drivers(
 
 
 def _bone(tree: JointTree, joints: dict[str, int], body: str, child: str) -> np.ndarray:
-    """Vector along a limb body's bone in its joint's frame: to the child's joint, else to its own end site, else zero."""
+    """Vector along a limb body's bone in its joint's frame: to the child's joint, else to its own end site, else
+    zero."""
     start = joints[body]
     if child not in joints:
         return tree.ends.get(start, np.zeros(3))
@@ -281,7 +286,9 @@ def _bone(tree: JointTree, joints: dict[str, int], body: str, child: str) -> np.
 
 def _axes(rest: np.ndarray, joints: dict[str, int], path: str) -> tuple[np.ndarray, str, list[str]]:
     """Rotation file -> ours from the rest pose, snapped to the file's axes; rows are our x, y, z in file axes."""
-    up = 0.5 * (rest[joints["L_Shoulder"]] + rest[joints["R_Shoulder"]]) - 0.5 * (rest[joints["L_Hip"]] + rest[joints["R_Hip"]])
+    up = 0.5 * (rest[joints["L_Shoulder"]] + rest[joints["R_Shoulder"]]) - 0.5 * (
+        rest[joints["L_Hip"]] + rest[joints["R_Hip"]]
+    )
     left = rest[joints["L_Hip"]] - rest[joints["R_Hip"]]
     notes = []
     snapped = []
@@ -291,13 +298,17 @@ def _axes(rest: np.ndarray, joints: dict[str, int], path: str) -> tuple[np.ndarr
         axis[largest] = np.sign(vector[largest])
         tilt = np.degrees(np.arccos(np.clip(vector @ axis / max(float(np.linalg.norm(vector)), 1e-9), -1, 1)))
         if tilt > 25.0:
-            raise ValueError(f"{path}: rest pose: expected hips and trunk along the file's axes, found {label} {tilt:.0f} degrees off")
+            raise ValueError(
+                f"{path}: rest pose: expected hips and trunk along the file's axes, found {label} {tilt:.0f} degrees off"
+            )
         if tilt > 10.0:
             notes.append(f"the rest pose's {label} direction is {tilt:.0f} degrees off a file axis")
         snapped.append(axis)
     up, left = snapped
     if abs(up @ left) > 0.5:
-        raise ValueError(f"{path}: rest pose: expected trunk and hip line to be perpendicular, found both along one axis")
+        raise ValueError(
+            f"{path}: rest pose: expected trunk and hip line to be perpendicular, found both along one axis"
+        )
     letter = "xyz"[int(np.argmax(np.abs(up)))]
     return np.stack((np.cross(left, up), left, up)), ("-" if up.sum() < 0 else "") + letter, notes
 
@@ -308,5 +319,7 @@ def _length_unit(leg: float, path: str) -> tuple[str, float]:
         raise ValueError(f"{path}: skeleton: expected legs of positive length, found {leg}")
     unit = min(UNITS, key=lambda name: abs(np.log(leg * UNITS[name] / TYPICAL_LEG)))
     if not 0.4 < leg * UNITS[unit] / TYPICAL_LEG < 1.6:
-        raise ValueError(f"{path}: units: expected a human figure in one of {', '.join(UNITS)}; found legs of {leg:.4g} units")
+        raise ValueError(
+            f"{path}: units: expected a human figure in one of {', '.join(UNITS)}; found legs of {leg:.4g} units"
+        )
     return unit, UNITS[unit]

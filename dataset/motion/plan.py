@@ -1,6 +1,7 @@
 """The fixed list of stretches to track: a CSV of source, clip, start_s, end_s, tag.
 
-`python -m dataset.motion.plan --root DIR --out solutions/plan.csv` makes it from the survey of a motion folder; `read_plan` and
+`python -m dataset.motion.plan --root DIR --out solutions/plan.csv` makes it from the survey of a motion folder;
+`read_plan` and
 `planned_motion` use it.
 """
 
@@ -73,8 +74,13 @@ class Config:
     """Shortest stretch [s]."""
     minutes: dict[str, float] = dataclasses.field(
         default_factory=lambda: {
-            "deepmimic": 3.4, "cmu_amc": 3.2, "cmu_bvh": 6.0, "snu_interactive": 7.0, "snu_timecritical": 4.4,
-            "snu_vsports": 7.0, "snu_ys2010": 11.0,
+            "deepmimic": 3.4,
+            "cmu_amc": 3.2,
+            "cmu_bvh": 6.0,
+            "snu_interactive": 7.0,
+            "snu_timecritical": 4.4,
+            "snu_vsports": 7.0,
+            "snu_ys2010": 11.0,
         }  # fmt: skip
     )
     """Minutes wanted of each source."""
@@ -94,7 +100,9 @@ def read_plan(path: str | Path) -> list[PlannedStretch]:
                 start, end = float(row["start_s"]), float(row["end_s"])
             except ValueError as error:
                 raise ValueError(f"{path}: line {number}: expected times in seconds, found {row}") from error
-            rows.append(PlannedStretch(source=row["source"], clip=row["clip"], start_s=start, end_s=end, tag=row["tag"]))
+            rows.append(
+                PlannedStretch(source=row["source"], clip=row["clip"], start_s=start, end_s=end, tag=row["tag"])
+            )
     return rows
 
 
@@ -104,7 +112,9 @@ def planned_motion(stretch: PlannedStretch, root: str | Path, body: BodyModel) -
     Its name is `stem@start`, unique within the source as long as file stems are.
     """
     motion, _ = read_motion(Path(root) / stretch.clip, source=stretch.source, rest_joint_pos=body.joint_pos)
-    return cut(retarget(motion, body), stretch.start_s, stretch.end_s, label=Path(stretch.clip).with_suffix("").as_posix())
+    return cut(
+        retarget(motion, body), stretch.start_s, stretch.end_s, label=Path(stretch.clip).with_suffix("").as_posix()
+    )
 
 
 def cut(motion: Motion, start_s: float, end_s: float, *, label: str = "") -> Motion:
@@ -112,7 +122,9 @@ def cut(motion: Motion, start_s: float, end_s: float, *, label: str = "") -> Mot
     first = max(0, round(start_s * motion.frame_rate))
     last = min(motion.num_frames - 1, round(end_s * motion.frame_rate))
     if last - first < 1:
-        raise ValueError(f"{motion.source}/{motion.name}: expected a stretch inside {motion.duration:.2f} s, found {start_s}-{end_s}")
+        raise ValueError(
+            f"{motion.source}/{motion.name}: expected a stretch inside {motion.duration:.2f} s, found {start_s}-{end_s}"
+        )
     return dataclasses.replace(
         motion, name=f"{label or motion.name}@{start_s:.2f}", root_pos=motion.root_pos[first : last + 1],
         quat=motion.quat[first : last + 1],
@@ -138,14 +150,19 @@ def candidates(
             if np.ptp(piece.root_pos, axis=0).max() < 0.02 and _joint_speed(piece) < 0.1:
                 continue  # a person standing still before the clip begins
             stretch = PlannedStretch(
-                source=source, clip=relative_path, start_s=round(begin, 3), end_s=round(end, 3), tag=motion_tag(relative_path, piece)
+                source=source,
+                clip=relative_path,
+                start_s=round(begin, 3),
+                end_s=round(end, 3),
+                tag=motion_tag(relative_path, piece),
             )
             found.append(Candidate(stretch=stretch, difficulty=_difficulty(piece, body, report)))
     return found
 
 
 def choose(found: list[Candidate], config: Config) -> list[PlannedStretch]:
-    """The list: per source plain walking up to its share and the easiest of each other tag in turn until its minutes are full, easiest first; sources interleaved."""
+    """The list: per source plain walking up to its share and the easiest of each other tag in turn until its minutes
+    are full, easiest first; sources interleaved."""
     by_source: dict[str, list[Candidate]] = {}
     for item in found:
         if item.stretch.tag not in EXCLUDED_TAGS:
@@ -220,7 +237,9 @@ def summary(rows: list[PlannedStretch]) -> str:
         for row in rows:
             name = str(getattr(row, key))
             minutes[name] = minutes.get(name, 0.0) + row.duration / 60.0
-        lines.append(", ".join(f"{name} {value:.1f}" for name, value in sorted(minutes.items(), key=lambda pair: -pair[1])))
+        lines.append(
+            ", ".join(f"{name} {value:.1f}" for name, value in sorted(minutes.items(), key=lambda pair: -pair[1]))
+        )
     total = sum(row.duration for row in rows) / 60.0
     return f"{len(rows)} stretches, {total:.1f} min\nby source: {lines[0]}\nby tag: {lines[1]}"
 

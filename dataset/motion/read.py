@@ -53,6 +53,8 @@ def read_motion(
         return read_deepmimic(path, source=source), None
     if kind == ".npz":
         if rest_joint_pos is None:
-            raise ValueError(f"{path}: rest_joint_pos: expected the rest joints of a body for an AMASS file, found none")
+            raise ValueError(
+                f"{path}: rest_joint_pos: expected the rest joints of a body for an AMASS file, found none"
+            )
         return read_amass(path, rest_joint_pos, source=source), None
     raise ValueError(f"{path}: expected one of {', '.join(EXTENSIONS)}, found {kind or 'no extension'}")

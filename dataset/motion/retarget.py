@@ -40,15 +40,18 @@ def leg_length(body: BodyModel) -> float:
 def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *, lift: bool = True) -> Motion:
     """The motion as this subject would do it.
 
-    Long bones point where the source's point and keep its twist; the point midway between the hips follows the source's,
-    scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`. Then the height is corrected
+    Long bones point where the source's point and keep its twist; the point midway between the hips follows the
+    source's,
+    scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`. Then the
+    height is corrected
     (`floor_lift`). The time base is kept, so a taller subject moves faster.
 
     Args:
         motion: A clip on the canonical skeleton (`leg_length` set), or one already on a subject.
         body: Body of the subject.
         frame_rate: Frames per second of the result [Hz].
-        lift: Whether penetrating frames are lifted; without it only the constant is added, which is what `screen_motion` judges.
+        lift: Whether penetrating frames are lifted; without it only the constant is added, which is what
+            `screen_motion` judges.
 
     Returns:
         The motion with `subject` set and `leg_length` None.
@@ -83,8 +86,10 @@ def floor_lift(
 ) -> np.ndarray:
     """Height to add in each frame [m], shape (T,): one constant for the clip plus a smooth lift of what penetrates.
 
-    The constant puts the median height of the lowest point, over frames in which it rests (slower than `REST_SPEED`; at least a tenth
-    of the clip, else the `FLOOR_PERCENTILE` over all frames), on z = 0. The lift is the running maximum of the remaining penetration over
+    The constant puts the median height of the lowest point, over frames in which it rests (slower than `REST_SPEED`; at
+    least a tenth
+    of the clip, else the `FLOOR_PERCENTILE` over all frames), on z = 0. The lift is the running maximum of the
+    remaining penetration over
     +-2 sigma, smoothed with sigma = `LIFT_SIGMA`: nowhere below the penetration (less `TOLERANCE`) and without corners.
     """
     from scipy.ndimage import gaussian_filter1d, maximum_filter1d

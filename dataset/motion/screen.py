@@ -1,7 +1,9 @@
 """Which frames of a motion a person could have done on flat, empty ground.
 
-The judgement needs no simulator: heights of the collision shapes, speeds, and Newton's law for the centre of mass. With total
-mass m and centre of mass c, the ground must give F = m (c̈ + g ẑ) at the centre of pressure c_xy − c_z c̈_xy / (c̈_z + g); a frame
+The judgement needs no simulator: heights of the collision shapes, speeds, and Newton's law for the centre of mass. With
+total
+mass m and centre of mass c, the ground must give F = m (c̈ + g ẑ) at the centre of pressure c_xy − c_z c̈_xy / (c̈_z +
+g); a frame
 whose F needs a support where no part of the body is near the floor is one with an object, a slope, or an error in it.
 
 Axis legend: T frames, N = 24 bodies, C collision shapes.
@@ -27,9 +29,11 @@ PENETRATION: Final[float] = 0.06
 NEAR_FLOOR: Final[float] = 0.10
 """A collision shape lower than this may carry load [m]."""
 FLOAT_LOAD: Final[float] = 0.5
-"""Body weights that a frame with nothing near the floor may seem to need (capture noise) before it counts as floating."""
+"""Body weights that a frame with nothing near the floor may seem to need (capture noise) before it counts as
+floating."""
 SUPPORT_DISTANCE: Final[float] = 0.30
-"""Distance that the centre of pressure may lie from the nearest low body [m] (shapes reach about 0.15 m from their centre)."""
+"""Distance that the centre of pressure may lie from the nearest low body [m] (shapes reach about 0.15 m from their
+centre)."""
 FASTEST_ROOT: Final[float] = 10.0
 """Pelvis speed above which a frame jumps [m/s]."""
 FASTEST_TURN: Final[float] = np.radians(1800.0)
@@ -69,7 +73,8 @@ class MotionReport:
     penetration_mean: float
     """Mean over frames of the depth below the floor [m]."""
     slide_speed: float
-    """Mean horizontal speed of the feet while they are within 3 cm of the floor and not faster than 1 m/s [m/s]; NaN if never."""
+    """Mean horizontal speed of the feet while they are within 3 cm of the floor and not faster than 1 m/s [m/s]; NaN if
+    never."""
     slide_fraction: float
     """Fraction of those frames in which it is above 0.3 m/s."""
     stance_range: float
@@ -91,10 +96,12 @@ class MotionReport:
 
 
 def screen_motion(motion: Motion, body: BodyModel) -> MotionReport:
-    """Judges a motion on a body. Penetration is judged before it is lifted, so a clip should come as its reader returned it.
+    """Judges a motion on a body. Penetration is judged before it is lifted, so a clip should come as its reader
+    returned it.
 
     Args:
-        motion: A clip on the canonical skeleton (retargeted here, without lifting), or one already retargeted to `body`.
+        motion: A clip on the canonical skeleton (retargeted here, without lifting), or one already retargeted to
+            `body`.
         body: Body of the subject.
     """
     if motion.leg_length is not None:
@@ -172,9 +179,7 @@ def _required_support(com: np.ndarray, rate: float) -> tuple[np.ndarray, np.ndar
     return vertical / GRAVITY, pressure
 
 
-def _hull_distance(
-    centers: np.ndarray, is_low: np.ndarray, pressure: np.ndarray, distance: np.ndarray
-) -> np.ndarray:
+def _hull_distance(centers: np.ndarray, is_low: np.ndarray, pressure: np.ndarray, distance: np.ndarray) -> np.ndarray:
     """Distance from the centre of pressure to the low shapes, or to the segments between them [m], shape (T,)."""
     nearest = np.where(is_low, distance, np.inf).min(axis=1)
     for frame in np.flatnonzero((nearest > SUPPORT_DISTANCE) & (is_low.sum(axis=1) > 1)):

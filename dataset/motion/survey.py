@@ -1,6 +1,7 @@
 """A table of all clips of a motion folder: read or refused (why), usable minutes, sliding and penetration.
 
-`python -m dataset.motion.survey --root $IMDYLAB_DATA/motion --out docs/motion_survey.csv` writes the table and a summary beside it.
+`python -m dataset.motion.survey --root $IMDYLAB_DATA/motion --out docs/motion_survey.csv` writes the table and a
+summary beside it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ def survey_folder(root: Path) -> Iterator[SurveyedClip]:
 
     paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and _is_motion(path))
     if not paths:
-        raise ValueError(f"{root}: expected motion files ({', '.join(EXTENSIONS)}), found none; is it $IMDYLAB_DATA/motion?")
+        raise ValueError(
+            f"{root}: expected motion files ({', '.join(EXTENSIONS)}), found none; is it $IMDYLAB_DATA/motion?"
+        )
     body = make_body(Subject(name="neutral"))
     seen: dict[str, str] = {}
     for path in tqdm(paths, unit="clip"):
@@ -134,7 +137,9 @@ def summary(rows: list[dict[str, str]]) -> str:
     for source in (*sorted({row["source"] for row in rows}), "all"):
         mine = [row for row in rows if source in (row["source"], "all")]
         readable = [row for row in mine if row["verdict"] != "not read"]
-        counts = {verdict: sum(row["verdict"] == verdict for row in mine) for verdict in ("not read", "refused", "duplicate")}
+        counts = {
+            verdict: sum(row["verdict"] == verdict for row in mine) for verdict in ("not read", "refused", "duplicate")
+        }
         minutes = sum(float(row["seconds"]) for row in readable) / 60
         usable = sum(float(row["usable_s"]) for row in readable if row["verdict"] == "usable") / 60
         medians = [
@@ -164,7 +169,9 @@ def main(config: Config) -> list[dict[str, str]]:
 
 def _document(rows: list[dict[str, str]]) -> str:
     refused = [row for row in rows if row["verdict"] in ("not read", "refused")]
-    reasons = "\n".join(f"| {row['clip']} | {row['seconds']} | {row['reason'].split('; found root')[0]} |" for row in refused)
+    reasons = "\n".join(
+        f"| {row['clip']} | {row['seconds']} | {row['reason'].split('; found root')[0]} |" for row in refused
+    )
     return (
         "# Survey of the motion data\n\n"
         "Made by `python -m dataset.motion.survey --root $IMDYLAB_DATA/motion --out docs/motion_survey.csv` on the default adult "

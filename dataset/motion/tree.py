@@ -27,7 +27,8 @@ class JointTree:
     root_pos: np.ndarray
     """Root joint position in the file's world, file unit, shape (T, 3)."""
     quat: np.ndarray
-    """Joint frame (aligned with the file's axes in the rest pose) to parent frame, unit quaternions, shape (T, K, 4)."""
+    """Joint frame (aligned with the file's axes in the rest pose) to parent frame, unit quaternions, shape (T, K,
+    4)."""
     frame_rate: float
     """Frames per second [Hz]."""
 
