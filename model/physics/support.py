@@ -13,6 +13,9 @@ PROGRESSION_PHASE = np.array([0.0, 0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.7
 """Fraction of stance of the curve `PROGRESSION`."""
 PROGRESSION = np.array([0.02, 0.10, 0.18, 0.30, 0.40, 0.50, 0.60, 0.70, 0.82, 0.95, 1.06, 1.16])
 """Centre of pressure along the foot: 0 at the heel marker, 1 at the forefoot marker (metatarsal heads)."""
+TRAILING_POINT, LEADING_POINT, STANDING_POINT = 1.15, 0.6, 0.45
+"""Where the feet press for the division of the load, 0 at the heel and 1 at the forefoot marker; chosen with `CONTACT_DELAY` on
+the same trials (the foot's own centre of pressure in double support lies a little behind both)."""
 CURVE_WEIGHT = 0.6
 """Weight of the curve against the zero-moment point along the foot in single support."""
 HALF_WIDTH = 0.035
@@ -54,8 +57,20 @@ def progression_point(feet: FootContact, contact: np.ndarray, rate: float) -> np
     heel, axis = foot_axes(feet)
     phase = stance_phase(contact, rate)
     along = np.interp(np.nan_to_num(phase), PROGRESSION_PHASE, PROGRESSION)
-    along = np.where(is_stepping(contact, rate), along, 0.45)
+    along = np.where(is_stepping(contact, rate), along, STANDING_POINT)
     return np.where(contact[:, :, None], heel + along[:, :, None] * axis, np.nan)
+
+
+def division_points(feet: FootContact, contact: np.ndarray, rate: float) -> np.ndarray:
+    """Points on the floor between which the zero-moment point divides the load in double support, shape (T, F, 2).
+
+    In the second half of its stance a foot presses at `TRAILING_POINT`, in the first at `LEADING_POINT`; a standing foot in
+    its middle.
+    """
+    heel, axis = foot_axes(feet)
+    along = np.where(np.nan_to_num(stance_phase(contact, rate)) > 0.5, TRAILING_POINT, LEADING_POINT)
+    along = np.where(is_stepping(contact, rate), along, STANDING_POINT)
+    return heel + along[:, :, None] * axis
 
 
 def fused_cop(feet: FootContact, contact: np.ndarray, zmp: np.ndarray, rate: float) -> np.ndarray:
