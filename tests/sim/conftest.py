@@ -1,0 +1,55 @@
+"""The default person as a humanoid, and motions that shake it."""
+
+import numpy as np
+import pytest
+
+from dataset.body.default import make_body
+from dataset.schema import Subject
+from sim.backends.mujoco_cpu import MujocoCpu
+from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, make_humanoid
+
+
+@pytest.fixture(scope="session")
+def body():
+    return make_body(Subject(name="default"))
+
+
+@pytest.fixture(scope="session")
+def humanoid(body):
+    return make_humanoid(body)
+
+
+@pytest.fixture(scope="session")
+def rest_state():
+    """Rest pose of a humanoid, lifted: qpos (1, 99) and zero qvel (1, 75)."""
+
+    def make(humanoid, lift=0.0):
+        qpos = np.zeros((1, NUM_QPOS))
+        qpos[:, 2] = humanoid.body.joint_pos[0, 2] + lift
+        qpos[:, humanoid.quat_columns[:, 0]] = 1.0
+        return qpos, np.zeros((1, NUM_QVEL))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def random_targets():
+    """Servo targets (E, K, 69) [rad], normal with deviation `size`, held for 0.1 s."""
+
+    def make(substeps, size, seed=0, environments=1, hold=15):
+        rng = np.random.default_rng(seed)
+        held = size * rng.standard_normal((environments, -(-substeps // hold), NUM_CTRL))
+        return np.repeat(held, hold, axis=1)[:, :substeps].copy()
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shaken(humanoid, rest_state, random_targets):
+    """2 s of violent motion with hard landings: (trace, share of the servos' substeps at their limit)."""
+    backend = MujocoCpu(humanoid)
+    backend.reset(*rest_state(humanoid, lift=0.3))
+    trace = backend.rollout(random_targets(300, 0.6))
+    backend.close()
+    saturated = np.abs(trace.servo_force[0]) >= humanoid.model.actuator_forcerange[:, 1]
+    return trace, saturated.mean()
