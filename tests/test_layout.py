@@ -1,0 +1,111 @@
+"""The repository keeps its shape: import directions, file sizes, no pickles, cheap imports, true documentation."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("kernels", "dataset", "sim", "model", "bench", "ray_jobs")
+SOURCES = sorted(path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py"))
+MAX_LINES = 400
+KERNEL_PACKAGES = {"numpy", "numba", "scipy", "torch", "triton"}
+
+
+def relative(paths: list[Path]) -> list[str]:
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def test_import_contracts_hold() -> None:
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"Contracts: [1-9]\d* kept, 0 broken", result.stdout), result.stdout
+
+
+def test_kernels_import_only_numerical_packages() -> None:
+    allowed = KERNEL_PACKAGES | {"kernels"} | sys.stdlib_module_names
+    foreign = []
+    for path in sorted((ROOT / "kernels").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names = [node.module or ""]
+            foreign += [f"{path.relative_to(ROOT)}: {name}" for name in names if name.partition(".")[0] not in allowed]
+    assert foreign == []
+
+
+def test_no_source_file_is_longer_than_the_limit() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in SOURCES
+        if (count := len(path.read_text().splitlines())) > MAX_LINES
+    }
+    assert long == {}
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    drawers = [path for path in SOURCES if path.stem in {"utils", "util", "helpers", "helper", "common", "misc"}]
+    assert relative(drawers) == []
+
+
+def test_no_module_hides_the_package_it_is_named_after() -> None:
+    shadows = [path for path in SOURCES if path.stem in {"numba", "torch", "triton", "mujoco", "ray", "numpy", "scipy"}]
+    assert relative(shadows) == []
+
+
+def test_tests_are_no_package() -> None:
+    assert relative(sorted((ROOT / "tests").rglob("__init__.py"))) == []
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    folders = {path.parent for path in SOURCES if ROOT / "tests" not in path.parents}
+    assert relative(sorted(folder for folder in folders if not (folder / "__init__.py").exists())) == []
+
+
+def test_nothing_reads_a_pickle() -> None:
+    # Split so that this file does not find itself.
+    patterns = [
+        "allow_pickle=" + "True",
+        "weights_only=" + "False",
+        "pickle" + ".load",
+        "joblib" + ".load",
+        "read_" + "pickle",
+    ]
+    found = [
+        f"{path.relative_to(ROOT)}: {pattern}"
+        for path in SOURCES
+        for pattern in patterns
+        if pattern in path.read_text().replace(" ", "")
+    ]
+    assert found == []
+
+
+def test_importing_the_packages_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, kernels, dataset, sim, model, dataset.schema, dataset.skeleton, dataset.body.model\n"
+        "heavy = {'torch', 'mujoco', 'matplotlib', 'ezc3d', 'smplx', 'ray', 'triton', 'jinja2', 'numba', 'scipy'}\n"
+        "print(*sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == []
+
+
+def test_architecture_page_names_only_what_exists() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"`((?:kernels|dataset|sim|model|bench|ray_jobs|tests|docs)/[\w./]*)`", page))
+    assert len(named) > 10
+    assert sorted(name for name in named if not (ROOT / name).exists()) == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/conventions.md"])
+def test_links_between_pages_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text())
+    broken = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert broken == []
