@@ -90,11 +90,7 @@ def cut_moments(triangles: np.ndarray, *planes: Plane, touching: tuple[Plane, ..
     """
     for plane in planes:
         triangles = clip(triangles, plane)
-    normals = np.stack([normal for normal, _ in (*touching, *planes)])
-    offsets = np.array([normal @ point for normal, point in (*touching, *planes)])
-    apex, _, rank, _ = np.linalg.lstsq(normals, offsets, rcond=None)
-    if rank < len(normals):
-        raise ValueError(f"cut_moments: expected planes that meet in a point or line, got normals {normals.tolist()}")
+    apex = _common_point((*touching, *planes))
     first, second, third = (triangles[:, corner] - apex for corner in range(3))
     volume = np.einsum("fi,fi->f", first, np.cross(second, third)) / 6.0
     total = first + second + third
@@ -105,3 +101,14 @@ def cut_moments(triangles: np.ndarray, *planes: Plane, touching: tuple[Plane, ..
     whole = float(volume.sum())
     shifted = spread / 20.0 + np.outer(apex, center) + np.outer(center, apex) + whole * np.outer(apex, apex)
     return Moments(whole, center + whole * apex, shifted)
+
+
+def _common_point(planes: tuple[Plane, ...]) -> np.ndarray:
+    """Point in all planes (the one nearest the origin), shape (3,)."""
+    if not planes:
+        return np.zeros(3)
+    normals = np.stack([normal for normal, _ in planes])
+    point, _, rank, _ = np.linalg.lstsq(normals, np.array([normal @ at for normal, at in planes]), rcond=None)
+    if rank < len(planes):
+        raise ValueError(f"cut_moments: expected planes that meet in a point or line, got normals {normals.tolist()}")
+    return point
