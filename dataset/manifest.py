@@ -1,0 +1,165 @@
+"""The manifest of a shard: fields, subjects, sequences and dropped items, and the identity of the data.
+
+A manifest depends on the data alone (no time, host or worker). Its `content` is a hash over all of it, the sha256 of
+every file included, so equal content means equal data.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dataset.fields import FIELD
+from dataset.schema import FRAME_RATE, Dynamics, Subject
+from dataset.skeleton import BODY_NAMES, JOINT_NAMES
+
+FORMAT: Final = "imdylab-dynamics"
+SCHEMA_VERSION: Final = 1
+MANIFEST: Final = "manifest.json"
+SUCCESS: Final = "_SUCCESS"
+OFFSETS: Final = "offsets"
+
+COPIED: Final = ("name", "clip", "seed", "substep", "clip_start", "controller", "solution", "perturbation", "flags")
+"""Attributes of `Dynamics` that are stored in the manifest as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceInfo:
+    """What the manifest says about a sequence. Meanings as in `dataset.schema.Dynamics`."""
+
+    name: str
+    """Identifier, unique in the data set."""
+    clip: str
+    """`source/name` of the imitated motion."""
+    subject: Subject
+    """Simulated person."""
+    seed: int
+    """Seed of the controller."""
+    substep: float
+    """Physics step [s]."""
+    clip_start: float
+    """Time of the clip at the first frame [s]."""
+    controller: str
+    """What drove the body."""
+    solution: str
+    """Hash of the replayed solution, or empty."""
+    perturbation: str
+    """Disturbance applied on purpose, or empty."""
+    flags: tuple[str, ...]
+    """Words a user should know."""
+    start: int
+    """First frame in the shard's arrays."""
+    num_frames: int
+    """Frames T; there are T - 1 transitions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dropped:
+    """A stretch that was asked for and is not in the data."""
+
+    clip: str
+    """`source/name` of the motion."""
+    subject: str
+    """Name of the subject."""
+    seed: int
+    """Seed of the controller."""
+    reason: str
+    """One word or short phrase; `dataset.inspect` counts by it."""
+    seconds: float
+    """Length of the stretch [s]."""
+
+
+def make_manifest(
+    sequences: Sequence[Dynamics], dropped: Sequence[Dropped], files: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Manifest of a new shard.
+
+    Args:
+        sequences: Records in storage order.
+        dropped: Stretches that failed.
+        files: File name, dtype, shape, bytes and sha256 of each array, by field name (and `offsets`).
+    """
+    subjects = list(dict.fromkeys(item.subject for item in sequences))
+    rows: list[dict[str, Any]] = []
+    start = 0
+    for item in sequences:
+        row: dict[str, Any] = {key: getattr(item, key) for key in COPIED} | {"flags": list(item.flags)}
+        rows.append(row | {"subject": subjects.index(item.subject), "start": start, "num_frames": item.num_frames})
+        start += item.num_frames
+    manifest = {
+        "format": FORMAT,
+        "schema": SCHEMA_VERSION,
+        "frame_rate": FRAME_RATE,
+        "counts": {
+            "sequences": len(sequences),
+            "subjects": len(subjects),
+            "clips": len({item.clip for item in sequences}),
+            "frames": start,
+            "transitions": start - len(sequences),
+            "dropped": len(dropped),
+        },
+        "bodies": list(BODY_NAMES),
+        "joints": list(JOINT_NAMES),
+        "fields": [_describe(name) | entry for name, entry in files.items()],
+        "subjects": [dataclasses.asdict(subject) | {"shape": list(subject.shape)} for subject in subjects],
+        "sequences": rows,
+        "dropped": [dataclasses.asdict(item) for item in dropped],
+    }
+    return {"content": content_of(manifest)} | manifest
+
+
+def _describe(name: str) -> dict[str, Any]:
+    if name == OFFSETS:
+        return {"name": name, "per": "sequence", "unit": "frame", "frame": "-", "description": "first frame of each"}
+    field = FIELD[name]
+    return {key: getattr(field, key) for key in ("name", "per", "unit", "frame", "description")}
+
+
+def content_of(manifest: dict[str, Any]) -> str:
+    """Identity of the data: sha256 of the manifest in canonical form, without the identity itself."""
+    bare = {key: value for key, value in manifest.items() if key != "content"}
+    return hashlib.sha256(json.dumps(bare, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()).hexdigest()
+
+
+def encode_manifest(manifest: dict[str, Any]) -> bytes:
+    """Bytes of the manifest file."""
+    return (json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_manifest(shard: Path) -> dict[str, Any]:
+    """Manifest of a complete shard.
+
+    Raises:
+        ValueError: The shard is incomplete, its manifest was changed, or it is of another format or schema version.
+    """
+    if not (shard / SUCCESS).is_file():
+        raise ValueError(
+            f"{shard}: expected a complete shard with {SUCCESS}, found none; it was cut off while being written:"
+            " delete the folder and collect again"
+        )
+    path = shard / MANIFEST
+    if not path.is_file():
+        raise ValueError(f"{path}: expected the shard's manifest, found no file; delete the shard and collect again")
+    data = path.read_bytes()
+    expected, found = (shard / SUCCESS).read_text().strip(), hashlib.sha256(data).hexdigest()
+    if expected != found:
+        raise ValueError(
+            f"{path}: expected sha256 {expected} as in {SUCCESS}, found {found}; the manifest was changed:"
+            " delete the shard and collect again"
+        )
+    manifest = json.loads(data)
+    if manifest.get("format") != FORMAT:
+        raise ValueError(f"{path}: expected format {FORMAT!r}, found {manifest.get('format')!r}")
+    if manifest["schema"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path}: expected schema version {SCHEMA_VERSION}, found {manifest['schema']};"
+            " read it with the code that wrote it"
+        )
+    if manifest["bodies"] != list(BODY_NAMES):
+        raise ValueError(f"{path}: expected the bodies {BODY_NAMES}, found {manifest['bodies']}")
+    return manifest

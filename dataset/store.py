@@ -1,0 +1,198 @@
+"""A data set on disk: a folder of shards. Reading is by memory map; appending adds a shard and never rewrites one.
+
+    DIR/
+        shard-0123456789abcdef/ ...   see dataset.shard
+        run.json                      how it was made: commands, versions, seeds (dataset.provenance); not hashed
+
+Shards are read in the order of their names, that is of their content, so the order does not depend on who wrote when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from dataset.fields import FIELD
+from dataset.manifest import SUCCESS, Dropped, SequenceInfo
+from dataset.schema import FRAME_RATE, Dynamics, Subject
+from dataset.shard import PREFIX, Shard
+from dataset.shard_writer import prepare_shard
+
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """A data set, opened for reading and appending. Use `Store.open` or `Store.create`."""
+
+    def __init__(self, path: Path, shards: Sequence[Shard], incomplete: Sequence[Path]) -> None:
+        self.path = path
+        self.shards = tuple(shards)
+        self.incomplete = tuple(incomplete)
+        """Folders that look like shards but were never finished."""
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Open an existing data set.
+
+        Raises:
+            ValueError: No complete shard there, or a complete shard is damaged or of another schema.
+        """
+        store = cls._scan(Path(path))
+        if not store.shards:
+            cut = ", ".join(folder.name for folder in store.incomplete)
+            found = f"only half-written shards: {cut}; delete them and collect again" if cut else "none"
+            raise ValueError(f"{path}: expected a data set with at least one complete shard, found {found}")
+        for folder in store.incomplete:
+            _log.warning("%s has no %s and is ignored", folder, SUCCESS)
+        return store
+
+    @classmethod
+    def create(cls, path: str | Path) -> Store:
+        """Open a data set for appending, making its folder if there is none; what is already there stays."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        return cls._scan(path)
+
+    @classmethod
+    def _scan(cls, path: Path) -> Store:
+        if not path.is_dir():
+            raise ValueError(
+                f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}"
+            )
+        folders = sorted(entry for entry in path.iterdir() if entry.name.startswith(PREFIX) and entry.is_dir())
+        complete = [(folder / SUCCESS).is_file() for folder in folders]
+        shards = [Shard(folder) for folder, done in zip(folders, complete, strict=True) if done]
+        return cls(path, shards, [folder for folder, done in zip(folders, complete, strict=True) if not done])
+
+    @cached_property
+    def sequences(self) -> tuple[SequenceInfo, ...]:
+        """All sequences, in order."""
+        return tuple(info for shard in self.shards for info in shard.sequences)
+
+    @cached_property
+    def dropped(self) -> tuple[Dropped, ...]:
+        """All stretches that were asked for and failed."""
+        return tuple(item for shard in self.shards for item in shard.dropped)
+
+    @cached_property
+    def subjects(self) -> tuple[Subject, ...]:
+        """Different people, in order of first appearance."""
+        return tuple(dict.fromkeys(subject for shard in self.shards for subject in shard.subjects))
+
+    @property
+    def content(self) -> str:
+        """Identity of all data: hash over the shards' identities."""
+        return hashlib.sha256("".join(shard.content for shard in self.shards).encode()).hexdigest()
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all sequences."""
+        return sum(shard.num_frames for shard in self.shards)
+
+    @property
+    def seconds(self) -> float:
+        """Duration of all transitions [s]."""
+        return sum(shard.num_transitions for shard in self.shards) / FRAME_RATE
+
+    @cached_property
+    def frame_offsets(self) -> np.ndarray:
+        """Sequence i holds the flat frames frame_offsets[i] to frame_offsets[i + 1], counted over all shards, int64."""
+        return np.concatenate(([0], np.cumsum([info.num_frames for info in self.sequences], dtype=np.int64)))
+
+    @cached_property
+    def transition_offsets(self) -> np.ndarray:
+        """Sequence i holds the flat transitions from transition_offsets[i] on, one fewer than its frames, int64."""
+        return self.frame_offsets - np.arange(len(self.frame_offsets))
+
+    def __len__(self) -> int:
+        """Number of sequences."""
+        return len(self.sequences)
+
+    def __iter__(self) -> Iterator[Dynamics]:
+        """All sequences, read one by one."""
+        for shard in self.shards:
+            for index in range(len(shard.sequences)):
+                yield shard.read(index)
+
+    def read(self, index: int) -> Dynamics:
+        """Sequence number `index`, as arrays of its own in memory."""
+        if not 0 <= index < len(self):
+            raise ValueError(f"index: expected 0 to {len(self) - 1}, got {index}")
+        for shard in self.shards:
+            if index < len(shard.sequences):
+                return shard.read(index)
+            index -= len(shard.sequences)
+        raise AssertionError("unreachable: the index was checked")
+
+    def find(self, name: str) -> int:
+        """Number of the sequence with this name, or of the first one of this clip.
+
+        Raises:
+            ValueError: Neither a sequence nor a clip is called so; some that exist are listed.
+        """
+        for attribute in ("name", "clip"):
+            for index, info in enumerate(self.sequences):
+                if getattr(info, attribute) == name:
+                    return index
+        some = ", ".join(info.name for info in self.sequences[:8])
+        raise ValueError(f"{self.path}: expected a sequence or clip {name!r}, found others: {some} ...")
+
+    def fields(self, name: str) -> tuple[np.ndarray, ...]:
+        """Memory-mapped array of a field in each shard, in order; their rows end to end are the flat rows."""
+        return tuple(shard.field(name) for shard in self.shards)
+
+    def gather(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """Flat rows of a field, counted over all shards, in the given order (frames or transitions, as the field is).
+
+        Raises:
+            ValueError: No such field, or a row is outside.
+        """
+        arrays = self.fields(name)
+        starts = np.concatenate(([0], np.cumsum([len(array) for array in arrays])))
+        if rows.size and not (rows.min() >= 0 and rows.max() < starts[-1]):
+            raise ValueError(f"rows: expected 0 to {starts[-1] - 1}, got {rows.min()} to {rows.max()}")
+        out = np.empty((*rows.shape, *FIELD[name].shape), dtype=FIELD[name].dtype)
+        shard_of = np.searchsorted(starts, rows, side="right") - 1
+        for shard in np.unique(shard_of):
+            here = shard_of == shard
+            out[here] = arrays[shard][rows[here] - starts[shard]]
+        return out
+
+    def append(self, sequences: Sequence[Dynamics], dropped: Sequence[Dropped] = ()) -> Path:
+        """Add sequences as one new shard, named by its content; adding what is there already changes nothing.
+
+        Args:
+            sequences: Records, in the order to be stored; many a shard read better than few.
+            dropped: Stretches that were asked for and failed.
+
+        Returns:
+            Folder of the shard.
+
+        Raises:
+            ValueError: A sequence of that name is in another shard, or the records cannot be stored (`write_shard`).
+        """
+        with prepare_shard(self.path, sequences, dropped) as prepared:
+            for shard in self.shards:
+                if shard.path.name == prepared.name:
+                    return shard.path
+            present = {info.name for info in self.sequences}
+            for item in sequences:
+                if item.name in present:
+                    raise ValueError(
+                        f"{self.path}: expected new sequences, found {item.name!r} there already, beside others or with"
+                        " other data; give it another name or leave it out"
+                    )
+            folder = prepared.publish()
+        self._adopt(Shard(folder))
+        return folder
+
+    def _adopt(self, shard: Shard) -> None:
+        """Take a new shard in, and forget what was derived from the old ones."""
+        self.shards = tuple(sorted((*self.shards, shard), key=lambda item: item.path.name))
+        for name in ("sequences", "dropped", "subjects", "frame_offsets", "transition_offsets"):
+            self.__dict__.pop(name, None)

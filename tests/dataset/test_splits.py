@@ -1,0 +1,60 @@
+"""Splits: fixed, disjoint, complete, independent of what else is there."""
+
+import numpy as np
+import pytest
+
+from dataset.splits import SplitConfig, part_of, split_sequences
+from dataset.store import Store
+
+
+def test_parts_are_disjoint_and_keep_a_clip_together(tmp_path, build_dynamics) -> None:
+    """Whatever the seed or stretch, a clip is in one part; the parts make up everything."""
+    store = Store.create(tmp_path)
+    store.append([build_dynamics(f"made-up-{i}", frames=3, clip=f"made-up/{i // 3}") for i in range(60)])
+    parts = split_sequences(store.sequences, SplitConfig(validation=0.3, test=0.3))
+    assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(60))
+    clips = [{store.sequences[i].clip for i in rows} for rows in parts.values()]
+    assert not (clips[0] & clips[1] or clips[0] & clips[2] or clips[1] & clips[2])
+    assert all(clips)
+
+
+def test_shares_are_met_over_many_clips() -> None:
+    """4000 names: within four standard deviations of 80, 10, 10 %."""
+    parts = [part_of(f"clip-{i}") for i in range(4000)]
+    for part, share in (("train", 0.8), ("validation", 0.1), ("test", 0.1)):
+        assert abs(parts.count(part) - 4000 * share) < 4 * np.sqrt(4000 * share * (1 - share))
+
+
+def test_a_part_never_changes() -> None:
+    """These values are what committed results were made with; a new salt gives a new split."""
+    assert [part_of(f"cmu/walk_{i:02d}") for i in range(8)] == [
+        "train",
+        "test",
+        "train",
+        "train",
+        "train",
+        "validation",
+        "train",
+        "test",
+    ]
+    assert [part_of(f"clip-{i}", SplitConfig(salt="other")) for i in range(200)] != [
+        part_of(f"clip-{i}") for i in range(200)
+    ]
+
+
+def test_held_out_names_are_tested_whatever_their_hash(tmp_path, three_sequences) -> None:
+    """By clip or by subject; an unknown name is an error."""
+    store = Store.create(tmp_path)
+    store.append(three_sequences)
+    config = SplitConfig(by="subject", validation=0.0, test=0.0)
+    parts = split_sequences(store.sequences, config, held_out=["made-up-tall"])
+    assert parts["test"].tolist() == [2] and parts["train"].tolist() == [0, 1]
+    with pytest.raises(ValueError, match=r"held_out: expected subject names .* unknown \['nobody'\]"):
+        split_sequences(store.sequences, config, held_out=["nobody"])
+
+
+def test_shares_that_leave_nothing_to_train_are_refused() -> None:
+    """Negative and complete shares."""
+    for shares in ({"validation": 0.5, "test": 0.5}, {"validation": -0.1}):
+        with pytest.raises(ValueError, match="expected shares >= 0 that leave some to train"):
+            SplitConfig(**shares)
