@@ -9,6 +9,7 @@ Axis legend: M markers, N = 24 bodies, V skin vertices.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -164,7 +165,7 @@ def marker_points(body: BodyModel, markers: MarkerSet) -> tuple[np.ndarray, np.n
     """Markers on a body in the rest pose, ready for `kernels.markers.place_markers`.
 
     Args:
-        body: Body on the default topology.
+        body: Body.
         markers: Marker set.
 
     Returns:
@@ -172,27 +173,40 @@ def marker_points(body: BodyModel, markers: MarkerSet) -> tuple[np.ndarray, np.n
         `markers.offset` along the outward normal; bodies that carry them, shape (M, 4), int32; their weights, rows
         summing to 1, shape (M, 4), float32 (rigid markers: weight 1 in the first column, the body repeated under zeros).
 
-    Raises:
-        ValueError: If the body does not have the default topology.
+    On a body of another topology (a user's SMPL file) each marker goes to the skin vertex nearest to where the default body
+    of the same subject has it, after moving that point with the joints that carry it: the same place to about a centimetre.
     """
-    if len(body.vertices) <= int(markers.vertices.max()):
-        raise ValueError(
-            f"marker_points: marker set '{markers.name}' is on the default body; the body from '{body.provenance}' has "
-            f"{len(body.vertices)} vertices, expected more than {int(markers.vertices.max())}"
-        )
-    points = body.vertices[markers.vertices]
+    vertices = markers.vertices if _has_default_topology(body) else _transferred_vertices(body, markers)
+    points = body.vertices[vertices]
     if markers.offset:
-        points = points + markers.offset * _vertex_normals(body)[markers.vertices]
+        points = points + markers.offset * _vertex_normals(body)[vertices]
     if markers.bodies is not None:
         bodies = np.repeat(markers.bodies[:, None], 4, axis=1).astype(np.int32)
         weights = np.zeros((markers.num_markers, 4), dtype=np.float32)
         weights[:, 0] = 1.0
         return points, bodies, weights
-    rows = body.weights[markers.vertices]
+    rows = body.weights[vertices]
     order = np.argsort(-rows, axis=1, kind="stable")[:, :4]
     weights = np.take_along_axis(rows, order, axis=1).astype(np.float32)
     bodies = np.where(weights > 0.0, order, order[:, :1]).astype(np.int32)
     return points, bodies, weights / weights.sum(axis=1, keepdims=True)
+
+
+def _has_default_topology(body: BodyModel) -> bool:
+    from dataset.body.shape_space import load_shape_space
+
+    return len(body.vertices) == load_shape_space().num_vertices
+
+
+def _transferred_vertices(body: BodyModel, markers: MarkerSet) -> np.ndarray:
+    """Vertex of a body of another topology under each marker, shape (M,)."""
+    from dataset.body.default import MAX_HEIGHT, MIN_HEIGHT, make_body, mass_range
+
+    subject = dataclasses.replace(body.subject, shape=(), height=float(np.clip(body.subject.height, MIN_HEIGHT, MAX_HEIGHT)))
+    source = make_body(dataclasses.replace(subject, mass=float(np.clip(subject.mass, *mass_range(subject)))))
+    moved = source.weights[markers.vertices].astype(np.float64) @ (body.joint_pos - source.joint_pos)
+    target = source.vertices[markers.vertices] + moved
+    return np.array([np.linalg.norm(body.vertices - point, axis=1).argmin() for point in target], dtype=np.int64)
 
 
 def _vertex_normals(body: BodyModel) -> np.ndarray:
