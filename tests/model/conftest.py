@@ -20,7 +20,7 @@ def _sway(rng: np.random.Generator, time: np.ndarray, channels: int, size: float
 
 
 def sway_dynamics(seed: int, frames: int = 90) -> Dynamics:
-    """A body that bobs, sways and bends: total force m (a_com + g), shared by the ankles as the centre of mass leans.
+    """A body that bobs, sways and bends: total force m (a_com + g), shared by the ankles as it leans.
 
     The impulse of each joint is proportional to its bending. Both are functions of the motion, so a solver can learn them.
     """
@@ -37,9 +37,9 @@ def sway_dynamics(seed: int, frames: int = 90) -> Dynamics:
     com = position + rotation.rotate(orientation, body.com)
     com = (com * body.mass[:, None]).sum(axis=1) / subject.mass
     acceleration = np.gradient(np.gradient(com, 1 / FRAME_RATE, axis=0), 1 / FRAME_RATE, axis=0)
-    total = subject.mass * (acceleration + [0, 0, GRAVITY])
-    lean = rotation.rotate(rotation.conjugate(turn), com - root)[:, 1] + _sway_share(root, turn)
-    left = 1.0 / (1.0 + np.exp(-lean / 0.05))
+    total = subject.mass * (acceleration + np.array([0.0, 0.0, GRAVITY]))
+    lean = rotation.rotate(rotation.conjugate(turn), com - root)[:, 1]
+    left = 1.0 / (1.0 + np.exp(-lean / 0.02))
     grf = np.zeros((frames, NUM_BODIES, 3))
     grf[:, _ANKLES[0]], grf[:, _ANKLES[1]] = left[:, None] * total, (1.0 - left)[:, None] * total
     cop = np.full((frames, NUM_BODIES, 2), np.nan)
@@ -56,11 +56,6 @@ def sway_dynamics(seed: int, frames: int = 90) -> Dynamics:
         is_edge=(np.arange(frames) % (frames - 1)) == 0, closure_error=np.zeros(frames - 1),
         **{name: value.astype(np.float32) for name, value in arrays.items()},
     )  # fmt: skip
-
-
-def _sway_share(root: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    """Sideways displacement of the root from its mean, in the body's own axes, (T,)."""
-    return rotation.rotate(rotation.conjugate(turn), root - root.mean(axis=0))[:, 1]
 
 
 @pytest.fixture(scope="session")

@@ -78,10 +78,10 @@ def test_the_heading_frame_hides_where_and_which_way_the_subject_stands(frames, 
 
 
 def test_a_mirrored_window_is_the_window_of_the_mirrored_recording(frames, sway_sequences):
-    """The mirror image is built a second way: poses, forces and torques of the reflected person, from the skeleton table."""
+    """The mirror image is built a second way: poses, forces and torques of the reflected person."""
     record, bodies = sway_sequences[0], list(MIRROR_BODY)
     joints = np.array(bodies[1:]) - 1
-    # The image of a rotation vector (axial) in the plane y = 0, for the pelvis in the world as for joints in their bodies.
+    # The image of a rotation vector (axial) in the plane y = 0, for the pelvis in the world and joints in bodies.
     flipped = rotation.from_rotation_vector(rotation.to_rotation_vector(record.quat) * MIRROR_AXIAL)[:, bodies]
     image = dataclasses.replace(
         record, quat=flipped.astype(np.float32), root_pos=(record.root_pos * MIRROR_VECTOR).astype(np.float32),
@@ -111,7 +111,8 @@ def test_batches_are_a_function_of_seed_epoch_and_step(frames):
 
     first, again, other_epoch, other_seed = run(0, 3), run(0, 3), run(0, 4), run(1, 3)
     for a, b in zip(first, again, strict=True):
-        assert all(torch.equal(x, y) for p, q in zip(a.groups, b.groups, strict=True) for x, y in zip(p, q, strict=True))
+        for (tokens, mask), (again_tokens, again_mask) in zip(a.groups, b.groups, strict=True):
+            assert torch.equal(tokens, again_tokens) and torch.equal(mask, again_mask)
         assert torch.equal(a.target.grf, b.target.grf)
     for other in (other_epoch, other_seed):
         assert not torch.equal(first[0].target.grf, other[0].target.grf)
