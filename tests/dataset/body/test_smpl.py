@@ -107,9 +107,11 @@ def test_betas_set_the_height_and_none_scales_to_the_subject(arrays, tmp_path: P
 def test_marker_sets_move_to_the_other_topology(official: Path):
     body, default = load_smpl(official, SUBJECT), make_body(SUBJECT)
     for name in ("plug_in_gait_39", "dense"):
-        here, bodies, weights = marker_points(body, marker_set(name))
-        there, _, _ = marker_points(default, marker_set(name))
-        assert np.linalg.norm(here - there, axis=1).max() < 0.03
+        markers = marker_set(name)
+        here, bodies, weights = marker_points(body, markers)
+        there, _, _ = marker_points(default, markers)
+        gap = np.linalg.norm(body.vertices[None] - there[:, None], axis=2).min(axis=1)
+        assert (np.linalg.norm(here - there, axis=1) < gap + 0.01).all()  # as near as the other mesh has a vertex
         assert bodies.shape == weights.shape == (len(here), 4)
 
 
