@@ -139,9 +139,10 @@ class WindowSet:
             offset_std=config.offset_std,
             jitter_std=config.jitter_std,
         )
-        heading = (
-            self._tracks.heading[frame] if config.canonical_heading else np.float32([[1.0, 0.0]]).repeat(len(frame), 0)
-        )
+        if config.canonical_heading:
+            heading = self._tracks.heading[frame]
+        else:
+            heading = np.tile(np.array([1.0, 0.0], np.float32), (len(frame), 1))
         grf = self._store.gather("grf", frame[:, None] + np.arange(2))
         return WindowBatch(
             features=windows.features,
