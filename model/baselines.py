@@ -24,7 +24,8 @@ def mean_predictor(mean_F3: np.ndarray = HALF_WEIGHT_F3) -> Callable[[LabTrial, 
     """A predictor that answers the training data's mean force in every frame.
 
     Args:
-        mean_F3: Mean force per mass on (left, right) foot [N/kg] in heading axes (x forward, y left, z up), shape (F, 3).
+        mean_F3: Mean force per mass on (left, right) foot [N/kg] in heading axes (x forward, y left, z up), shape (F,
+            3).
 
     Returns:
         Predictor (trial, mass [kg]) -> forces, turned into the trial's mean walking direction.
@@ -38,12 +39,16 @@ def mean_predictor(mean_F3: np.ndarray = HALF_WEIGHT_F3) -> Callable[[LabTrial, 
 
     def predict(trial: LabTrial, mass: float) -> FootForces:
         feet = detect_contact(trial)
-        ahead = walking_direction(feet, 0.5 * (feet.heel_pos[:, 0] + feet.heel_pos[:, 1]))
+        ahead = walking_direction(feet, 0.5 * (feet.heel_pos[:, 0] + feet.heel_pos[:, 1]), trial.marker_rate)
         rot = np.array([[ahead[0], -ahead[1], 0.0], [ahead[1], ahead[0], 0.0], [0.0, 0.0, 1.0]])
         grf = np.broadcast_to(mass * mean @ rot.T, (trial.num_frames, 2, 3)).copy()
         cop = 0.5 * (feet.heel_pos + feet.forefoot_pos)[:, :, :2]
         return FootForces(
-            time_T=trial.time, grf_TF3=grf, cop_TF2=cop, contact_TF=np.ones((trial.num_frames, 2), dtype=bool), mass=mass
+            time_T=trial.time,
+            grf_TF3=grf,
+            cop_TF2=cop,
+            contact_TF=np.ones((trial.num_frames, 2), dtype=bool),
+            mass=mass,
         )
 
     return predict

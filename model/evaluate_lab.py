@@ -87,24 +87,40 @@ def walking_trials(data: Path) -> list[LabFile]:
     """
     lab, found = data / "lab", []
     for speed, name in (("C4", "schreiber2019 preferred"), ("C5", "schreiber2019 fast")):
-        found += [LabFile(group=name, subject=path.parent.name, markers=path)
-                  for path in sorted(lab.glob(f"schreiber2019/*/*_{speed}_*.c3d"))]  # fmt: skip
+        found += [
+            LabFile(group=name, subject=path.parent.name, markers=path)
+            for path in sorted(lab.glob(f"schreiber2019/*/*_{speed}_*.c3d"))
+        ]
     for path in sorted(lab.glob("opencap_subject4/MarkerData/walking*.trc")):
         forces = path.parent.parent / "GRF" / f"{path.stem}_grf.mot"
-        found.append(LabFile(group="opencap_subject4", subject="subject4", markers=path, forces=forces, mass_from_forces=True))
+        found.append(
+            LabFile(group="opencap_subject4", subject="subject4", markers=path, forces=forces, mass_from_forces=True)
+        )
     for kind in ("Straight", "Turn"):
-        found += [LabFile(group=f"biomechzoo_children {kind.lower()}", subject=path.parent.parent.name, markers=path)
-                  for path in sorted(lab.glob(f"biomechzoo_children/*/{kind}/*.c3d"))]  # fmt: skip
+        found += [
+            LabFile(group=f"biomechzoo_children {kind.lower()}", subject=path.parent.parent.name, markers=path)
+            for path in sorted(lab.glob(f"biomechzoo_children/*/{kind}/*.c3d"))
+        ]
     walk = lab / "rajagopal2015" / "walk"
     if (walk / "markers_walk.trc").exists():
-        found.append(LabFile(group="rajagopal2015", subject="subject", markers=walk / "markers_walk.trc",
-                             forces=walk / "grf_walk.mot", mass_from_forces=True))  # fmt: skip
+        found.append(
+            LabFile(
+                group="rajagopal2015",
+                subject="subject",
+                markers=walk / "markers_walk.trc",
+                forces=walk / "grf_walk.mot",
+                mass_from_forces=True,
+            )
+        )
     treadmill = lab / "gaitalytics" / "treadmill_events.c3d"
     if treadmill.exists():
         found.append(LabFile(group="gaitalytics treadmill", subject="SI02", markers=treadmill))
     if not found:
-        raise FileNotFoundError(f"{lab}: expected the laboratory trials of data/README.md, found none; unpack the data and set "
-                                "IMDYLAB_DATA or --data")  # fmt: skip
+        raise FileNotFoundError(
+            f"{lab}: expected the laboratory trials of data/README.md, found none; unpack the "
+            "data and set "
+            "IMDYLAB_DATA or --data"
+        )
     return found
 
 
@@ -152,8 +168,13 @@ def evaluate(
             except ValueError as error:
                 failed.setdefault((file.group, name), []).append(f"{trial.name}: {error}")
         groups.setdefault(file.group, []).append((file.subject, trial, measured, mass, answers))
-        record: dict[str, object] = {"group": file.group, "subject": file.subject, "trial": trial.name, "mass_kg": round(mass, 2),
-                                     "rejected": list(measured.notes)}  # fmt: skip
+        record: dict[str, object] = {
+            "group": file.group,
+            "subject": file.subject,
+            "trial": trial.name,
+            "mass_kg": round(mass, 2),
+            "rejected": list(measured.notes),
+        }
         shown = _common([compare(trial, measured, forces, mass) for forces in answers.values()]) if answers else []
         for name, item in zip(answers, shown):
             record["valid_frames"] = int(item.valid.sum())
@@ -176,31 +197,74 @@ def evaluate(
                 comparisons = []
                 for subject, trial, measured, mass, answers in mine:
                     delay = delays[subject] if synchronise else 0.0
-                    shown = _common([compare(trial, measured, forces, mass, delay=delay) for forces in answers.values()])
+                    shown = _common(
+                        [compare(trial, measured, forces, mass, delay=delay) for forces in answers.values()]
+                    )
                     comparisons.append(shown[list(answers).index(name)])
                 tables.append(summarise(comparisons))
-            rows.append(Row(group=group, predictor=name, num_trials=len(mine), failed=tuple(failed.get((group, name), [])),
-                            shipped=tables[0], synchronised=tables[1],
-                            delay_ms={subject: 1000.0 * delay for subject, delay in delays.items()}))  # fmt: skip
+            rows.append(
+                Row(
+                    group=group,
+                    predictor=name,
+                    num_trials=len(mine),
+                    failed=tuple(failed.get((group, name), [])),
+                    shipped=tables[0],
+                    synchronised=tables[1],
+                    delay_ms={subject: 1000.0 * delay for subject, delay in delays.items()},
+                )
+            )
     return rows, records
 
 
 def table_markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table; forces in N/kg."""
-    head = ("group", "predictor", "trials", "frames (DS %)", "all", "loaded", "DS", "loaded vertical", "r vertical (loaded)",
-            "nRMSE V %", "BW error %", "CoP SS mm", "sync: all", "loaded", "DS", "delay ms")  # fmt: skip
+    head = (
+        "group",
+        "predictor",
+        "trials",
+        "frames (DS %)",
+        "all",
+        "loaded",
+        "DS",
+        "loaded vertical",
+        "r vertical (loaded)",
+        "nRMSE V %",
+        "BW error %",
+        "CoP SS mm",
+        "sync: all",
+        "loaded",
+        "DS",
+        "delay ms",
+    )
     lines = ["| " + " | ".join(head) + " |", "|" + " - |" * len(head)]
     for row in rows:
         a, b = row.shipped, row.synchronised
         delays = list(row.delay_ms.values())
         spread = f"{np.mean(delays):.0f} [{min(delays):.0f} {max(delays):.0f}]"
-        lines.append("| " + " | ".join([
-            row.group, row.predictor, str(row.num_trials), f"{a.num_frames} ({100 * a.double_support_share:.0f})",
-            f"{a.all_frames:.2f}", f"{a.loaded:.2f}", f"{a.double_support:.2f}", f"{a.loaded_vertical:.2f}",
-            f"{a.vertical_correlation:.3f} ({a.vertical_correlation_loaded:.2f})", f"{a.vertical_nrmse:.1f}",
-            f"{a.body_weight_error:+.1f}", f"{a.cop_single_support:.0f}", f"{b.all_frames:.2f}", f"{b.loaded:.2f}",
-            f"{b.double_support:.2f}", spread,
-        ]) + " |")  # fmt: skip
+        lines.append(
+            "| "
+            + " | ".join(
+                [
+                    row.group,
+                    row.predictor,
+                    str(row.num_trials),
+                    f"{a.num_frames} ({100 * a.double_support_share:.0f})",
+                    f"{a.all_frames:.2f}",
+                    f"{a.loaded:.2f}",
+                    f"{a.double_support:.2f}",
+                    f"{a.loaded_vertical:.2f}",
+                    f"{a.vertical_correlation:.3f} ({a.vertical_correlation_loaded:.2f})",
+                    f"{a.vertical_nrmse:.1f}",
+                    f"{a.body_weight_error:+.1f}",
+                    f"{a.cop_single_support:.0f}",
+                    f"{b.all_frames:.2f}",
+                    f"{b.loaded:.2f}",
+                    f"{b.double_support:.2f}",
+                    spread,
+                ]
+            )
+            + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -216,8 +280,11 @@ def main(cfg: EvaluateLabConfig, predictors: Mapping[str, Predictor] | None = No
     """Evaluate predictors (default: baselines and physics) on the walking trials and write the table."""
     data = cfg.data or (Path(os.environ["IMDYLAB_DATA"]) if os.environ.get("IMDYLAB_DATA") else None)
     if data is None:
-        raise ValueError("data: expected the folder of the real data, found neither --data nor IMDYLAB_DATA; unpack the data "
-                         "(see the README) and set one of them")  # fmt: skip
+        raise ValueError(
+            "data: expected the folder of the real data, found neither --data nor IMDYLAB_DATA; "
+            "unpack the data "
+            "(see the README) and set one of them"
+        )
     files = [file for file in walking_trials(data) if not cfg.groups or file.group in cfg.groups]
     if not files:
         names = sorted({file.group for file in walking_trials(data)})

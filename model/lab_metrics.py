@@ -2,8 +2,8 @@
 
 Per-foot GRF error [N/kg]: mean over frames and feet of |F_predicted − F_plate|₂ / mass at 30 Hz, forces averaged over
 ± 1/60 s, each foot by itself; rows for all, loaded (plate above 20 N) and double-support frames of the valid frames of
-`dataset.lab.plates`. As shipped, and beside it with the plates shifted by one constant per subject that fits best (an optimistic
-bound: the constant is fitted on the measured forces).
+`dataset.lab.plates`. As shipped, and beside it with the plates shifted by one constant per subject that fits best (an
+optimistic bound: the constant is fitted on the measured forces).
 
 Axis legend: T frames at 30 Hz, F = 2 feet (left, right).
 """
@@ -77,7 +77,9 @@ class LabErrors:
 
 
 def window_forces(forces: FootForces, times: np.ndarray) -> np.ndarray:
-    """Predicted forces at given times, averaged over ± 1/60 s where the prediction is faster than 60 Hz, else interpolated.
+    """Predicted forces at given times, averaged like the plates.
+
+    The mean over ± 1/60 s where the prediction is faster than 60 Hz, its linear interpolation else.
 
     Args:
         forces: Prediction on its own clock.
@@ -119,9 +121,14 @@ def compare(
     valid = (share > 1.0 - 1e-9) & np.isfinite(predicted).all(axis=(1, 2)) & np.isfinite(wrench).all(axis=(1, 2))
     nearest = np.clip(np.searchsorted(forces.time_T, times - 0.5 / forces.rate), 0, len(forces.time_T) - 1)
     return Comparison(
-        time=times, predicted=predicted, measured=wrench[:, :, :3] / mass, predicted_cop=forces.cop_TF2[nearest],
-        measured_cop=center_of_pressure(wrench), loaded=np.nan_to_num(wrench[:, :, 2]) > LOAD_THRESHOLD, valid=valid,
-    )  # fmt: skip
+        time=times,
+        predicted=predicted,
+        measured=wrench[:, :, :3] / mass,
+        predicted_cop=forces.cop_TF2[nearest],
+        measured_cop=center_of_pressure(wrench),
+        loaded=np.nan_to_num(wrench[:, :, 2]) > LOAD_THRESHOLD,
+        valid=valid,
+    )
 
 
 def _mean(values: np.ndarray) -> float:
@@ -145,13 +152,15 @@ def summarise(comparisons: Sequence[Comparison]) -> LabErrors:
     """
     used = [item for item in comparisons if item.valid.any()]
     if not used:
-        raise ValueError("comparisons: expected at least one trial with valid frames, found none; see MeasuredFeet.notes")
+        raise ValueError(
+            "comparisons: expected at least one trial with valid frames, found none; see MeasuredFeet.notes"
+        )
     predicted = np.concatenate([item.predicted[item.valid] for item in used])
     measured = np.concatenate([item.measured[item.valid] for item in used])
     loaded = np.concatenate([item.loaded[item.valid] for item in used])
     error = np.linalg.norm(predicted - measured, axis=2)
     vertical = predicted[:, :, 2] - measured[:, :, 2]
-    both = loaded.all(axis=1)
+    both: np.ndarray = loaded[:, 0] & loaded[:, 1]
     ranges = []
     for item in used:
         seen = item.measured[item.valid][:, :, 2]
@@ -160,18 +169,25 @@ def summarise(comparisons: Sequence[Comparison]) -> LabErrors:
             rms = np.sqrt(np.mean((item.predicted[item.valid][:, :, 2] - seen) ** 2))
             ranges.append(rms / spread)
     single = loaded & ~both[:, None]
-    distance = np.concatenate([np.linalg.norm(item.predicted_cop - item.measured_cop, axis=2)[item.valid] for item in used])
+    distance = np.concatenate(
+        [np.linalg.norm(item.predicted_cop - item.measured_cop, axis=2)[item.valid] for item in used]
+    )
     pressed = single & np.isfinite(distance)
     total = (predicted - measured).sum(axis=1)
     return LabErrors(
-        num_frames=len(error), double_support_share=float(both.mean()), all_frames=_mean(error), loaded=_mean(error[loaded]),
-        double_support=_mean(error[both]), loaded_vertical=_mean(np.abs(vertical[loaded])),
+        num_frames=len(error),
+        double_support_share=float(both.mean()),
+        all_frames=_mean(error),
+        loaded=_mean(error[loaded]),
+        double_support=_mean(error[both]),
+        loaded_vertical=_mean(np.abs(vertical[loaded])),
         vertical_correlation=_correlation(predicted[:, :, 2].ravel(), measured[:, :, 2].ravel()),
         vertical_correlation_loaded=_correlation(predicted[:, :, 2][loaded], measured[:, :, 2][loaded]),
         vertical_nrmse=100.0 * _mean(np.array(ranges)),
         body_weight_error=100.0 * float(total[:, 2].mean()) / GRAVITY,
-        total_vector=_mean(np.linalg.norm(total, axis=1)), cop_single_support=1000.0 * _mean(distance[pressed]),
-    )  # fmt: skip
+        total_vector=_mean(np.linalg.norm(total, axis=1)),
+        cop_single_support=1000.0 * _mean(distance[pressed]),
+    )
 
 
 def best_delay(trials: Sequence[tuple[LabTrial, MeasuredFeet, FootForces, float]]) -> float:

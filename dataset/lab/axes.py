@@ -20,7 +20,8 @@ UP_ROTATION: dict[str, np.ndarray] = {
     "-y": np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]]),
     "-x": np.array([[0.0, 1.0, 0.0], [0.0, 0.0, -1.0], [-1.0, 0.0, 0.0]]),
 }
-"""Rotation taking laboratory axes to the world (z up), by the laboratory axis that points up; each (3, 3), determinant 1."""
+"""Rotation taking laboratory axes to the world (z up), by the laboratory axis that points up; each (3, 3),
+determinant 1."""
 
 _LOW = ("heel", "toe", "mt5", "ankle")
 _HIGH = ("asis", "psis", "shoulder")
@@ -62,7 +63,9 @@ def detect_up_axis(markers: np.ndarray, labels: Sequence[str]) -> str | None:
     return ("" if mean[axis] > 0 else "-") + "xyz"[axis]
 
 
-def check_person(path: str, markers: np.ndarray, labels: Sequence[str], *, unit: str, require_known: bool = True) -> None:
+def check_person(
+    path: str, markers: np.ndarray, labels: Sequence[str], *, unit: str, require_known: bool = True
+) -> None:
     """Refuse marker data that cannot be one person in metres.
 
     Args:
@@ -100,7 +103,8 @@ def check_person(path: str, markers: np.ndarray, labels: Sequence[str], *, unit:
     extent = float(np.median(np.linalg.norm(spread, axis=1)))
     if not SMALLEST_PERSON <= extent <= LARGEST_PERSON:
         raise ValueError(
-            f"{path}: unit of length: expected a person whose markers span {SMALLEST_PERSON} to {LARGEST_PERSON} m, found "
+            f"{path}: unit of length: expected a person whose markers span {SMALLEST_PERSON} to {LARGEST_PERSON} m, "
+            "found "
             f"{extent:.4g} m with the file's unit '{unit}'; correct the unit in the file (mm or m) and read it again"
         )
 
@@ -120,8 +124,11 @@ def check_frames(path: str, markers: np.ndarray, time: np.ndarray) -> tuple[str,
         ValueError: time not finite or not increasing; more than 0.2 s without any marker inside the trial.
     """
     if not np.isfinite(time).all():
-        raise ValueError(f"{path}: time: expected finite times, found {int((~np.isfinite(time)).sum())} NaN, the first in "
-                         f"frame {int(np.flatnonzero(~np.isfinite(time))[0])}; repair the time column")  # fmt: skip
+        raise ValueError(
+            f"{path}: time: expected finite times, found {int((~np.isfinite(time)).sum())} NaN, the "
+            "first in "
+            f"frame {int(np.flatnonzero(~np.isfinite(time))[0])}; repair the time column"
+        )
     step = np.diff(time)
     if len(step) and (step <= 0).any():
         at = int(np.flatnonzero(step <= 0)[0])
@@ -138,7 +145,9 @@ def check_frames(path: str, markers: np.ndarray, time: np.ndarray) -> tuple[str,
     for start, stop in zip(starts, stops):
         if start > 0 and stop < len(time) and (stop - start) * period > 0.2:
             raise ValueError(
-                f"{path}: marker positions: expected markers in every stretch of 0.2 s, found none from frame {start} to "
-                f"{stop - 1} ({(stop - start) * period:.2f} s); cut the file there or fill the gap in the capture software"
+                f"{path}: marker positions: expected markers in every stretch of 0.2 s, found none from frame "
+                f"{start} to "
+                f"{stop - 1} ({(stop - start) * period:.2f} s); cut the file there or fill the gap in the capture "
+                "software"
             )
     return (f"{int(empty.sum())} of {len(time)} frames hold no marker at all (first: frame {int(starts[0])}).",)

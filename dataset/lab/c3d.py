@@ -39,13 +39,18 @@ def _output_labels(point: Any) -> set[str]:
 
 
 def _is_axis_point(label: str, labels: set[str]) -> bool:
-    """True for the origin and axis tips of a segment that Vicon's models write as four points (PELO, PELA, PELL, PELP)."""
+    """True for the origin and axis tips of a segment, which Vicon's models write as points PELO, PELA, PELL, PELP."""
     return label[-1:] in "OALP" and len(label) == 4 and all(label[:3] + end in labels for end in "OALP")
 
 
 def _choose_columns(labels: list[str], point: Any, seen: np.ndarray) -> tuple[list[int], list[str]]:
     outputs, names, keep, notes = _output_labels(point), set(labels), [], []
-    dropped: dict[str, list[str]] = {"unlabelled": [], "model output": [], "without a single position": [], "repeated": []}
+    dropped: dict[str, list[str]] = {
+        "unlabelled": [],
+        "model output": [],
+        "without a single position": [],
+        "repeated": [],
+    }
     taken: set[str] = set()
     for index, label in enumerate(labels):
         bare = label.rsplit(":", 1)[-1]
@@ -62,7 +67,9 @@ def _choose_columns(labels: list[str], point: Any, seen: np.ndarray) -> tuple[li
             keep.append(index)
     for reason, items in dropped.items():
         if items:
-            notes.append(f"Dropped {len(items)} columns ({reason}): {', '.join(items[:6])}{' ...' if len(items) > 6 else ''}.")
+            notes.append(
+                f"Dropped {len(items)} columns ({reason}): {', '.join(items[:6])}{' ...' if len(items) > 6 else ''}."
+            )
     return keep, notes
 
 
@@ -74,12 +81,14 @@ def _subject_measures(params: Any) -> tuple[float | None, float | None]:
     """(mass [kg], height [m]) from PROCESSING (Vicon), SUBJECT (label/value lists) or SUBJECTS; None where absent."""
     found: dict[str, float] = {}
     for group in ("PROCESSING", "SUBJECT", "SUBJECTS"):
-        section = params[group] if group in params else None
+        section = params.get(group)
         for name in () if section is None else section:
             key, value = name.lower(), parameter_value(section, name)
             if key in ("bodymass", "mass", "weight", "height", "bodyheight") and np.isscalar(np.ravel(value)[0]):
                 try:
-                    found.setdefault("mass" if key not in ("height", "bodyheight") else "height", float(np.ravel(value)[0]))
+                    found.setdefault(
+                        "mass" if key not in ("height", "bodyheight") else "height", float(np.ravel(value)[0])
+                    )
                 except (TypeError, ValueError):
                     continue
         names, values = parameter_value(section, "LABELS", []), parameter_value(section, "VALUES", [])
@@ -94,7 +103,9 @@ def _subject_measures(params: Any) -> tuple[float | None, float | None]:
     return (mass if mass and mass > 0 else None), (height if height and height > 0 else None)
 
 
-def _up_axis(path: str, point: Any, plates: list[ForcePlate], markers: np.ndarray, labels: list[str]) -> tuple[str, str]:
+def _up_axis(
+    path: str, point: Any, plates: list[ForcePlate], markers: np.ndarray, labels: list[str]
+) -> tuple[str, str]:
     """(axis, source): from the markers, else the screen parameters, else the plates' normals, else z."""
     axis = detect_up_axis(markers, labels)
     if axis is not None:
@@ -113,7 +124,7 @@ def _up_axis(path: str, point: Any, plates: list[ForcePlate], markers: np.ndarra
 def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> LabTrial:
     """Read a C3D file: markers, force plates and what the file says about the person.
 
-    Markers: metres, world frame (z up); NaN where the residual is negative or the point is exactly zero. The first frame
+    Markers: metres, world frame (z up); NaN where the residual is negative or the point exactly zero. The first frame
     has time 0. Plates: types 1 to 4, force and moment about the world origin, sign such that standing gives +z.
 
     Args:
@@ -124,7 +135,8 @@ def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
         The trial; its `notes` say what was decided or dropped.
 
     Raises:
-        ValueError: unreadable or empty file, no markers, unknown unit or labels, implausible size, broken plate parameters.
+        ValueError: unreadable or empty file, no markers, unknown unit or labels, implausible size, broken plate
+            parameters.
         FileNotFoundError: no such file.
     """
     import ezc3d
@@ -133,21 +145,32 @@ def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
     if not Path(name).is_file():
         raise FileNotFoundError(f"{name}: no such file; expected a C3D trial")
     if Path(name).stat().st_size < 512 or Path(name).read_bytes()[1:2] != b"\x50":
-        raise ValueError(f"{name}: expected a C3D file (512 byte header with key 0x50), found {Path(name).stat().st_size} bytes "
-                         "of something else; export the trial as C3D again")  # fmt: skip
+        raise ValueError(
+            f"{name}: expected a C3D file (512 byte header with key 0x50), found "
+            f"{Path(name).stat().st_size} bytes "
+            "of something else; export the trial as C3D again"
+        )
     try:
         content = ezc3d.c3d(name)
     except Exception as error:  # ezc3d raises bare C++ exceptions of many types
-        raise ValueError(f"{name}: expected a readable C3D file, ezc3d found: {error}; export the trial again") from None
+        raise ValueError(
+            f"{name}: expected a readable C3D file, ezc3d found: {error}; export the trial again"
+        ) from None
     params = content["parameters"]
     point = params["POINT"]
     points = np.asarray(content["data"]["points"][:3], dtype=float).transpose(2, 1, 0)
-    labels = [str(label).strip() for key in ("LABELS", *sorted(k for k in point if re.fullmatch(r"LABELS\d+", k)))
-              for label in parameter_value(point, key, [])]  # fmt: skip
+    labels = [
+        str(label).strip()
+        for key in ("LABELS", *sorted(k for k in point if re.fullmatch(r"LABELS\d+", k)))
+        for label in parameter_value(point, key, [])
+    ]
     labels = (labels + [""] * points.shape[1])[: points.shape[1]]
     if points.shape[0] == 0 or points.shape[1] == 0:
-        raise ValueError(f"{name}: POINT data: expected frames with markers, found {points.shape[0]} frames of {points.shape[1]} "
-                         "points; the file holds no trajectories, export them with the trial")  # fmt: skip
+        raise ValueError(
+            f"{name}: POINT data: expected frames with markers, found {points.shape[0]} frames of "
+            f"{points.shape[1]} "
+            "points; the file holds no trajectories, export them with the trial"
+        )
     rate = float(np.ravel(parameter_value(point, "RATE", [content["header"]["points"]["frame_rate"]]))[0])
     if not rate > 0:
         raise ValueError(f"{name}: POINT:RATE: expected a positive rate in Hz, found {rate}; set it in the file")
@@ -160,8 +183,11 @@ def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
     points = np.where(hidden[:, :, None], np.nan, points * _LENGTH[unit])
     keep, dropped = _choose_columns(labels, point, (~hidden).any(axis=0))
     if not keep:
-        raise ValueError(f"{name}: POINT data: expected at least one labelled marker with a position, found {len(labels)} columns "
-                         f"of which none qualifies ({'; '.join(dropped)}); label the trajectories")  # fmt: skip
+        raise ValueError(
+            f"{name}: POINT data: expected at least one labelled marker with a position, found "
+            f"{len(labels)} columns "
+            f"of which none qualifies ({'; '.join(dropped)}); label the trajectories"
+        )
     prefixes = _prefixes([labels[index] for index in keep])
     markers = points[:, keep]
     kept = [labels[index].rsplit(":", 1)[-1] for index in keep]
@@ -176,6 +202,15 @@ def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
     notes += check_frames(name, markers, time)
     mass, height = _subject_measures(params)
     return LabTrial(
-        name=Path(name).stem, path=name, marker_names=tuple(kept), marker_rate=rate, time=time, markers=markers @ rot.T,
-        rot_world_lab=rot, plates=plates_to_world(plates, rot, notes), mass=mass, height=height, notes=tuple(notes),
-    )  # fmt: skip
+        name=Path(name).stem,
+        path=name,
+        marker_names=tuple(kept),
+        marker_rate=rate,
+        time=time,
+        markers=markers @ rot.T,
+        rot_world_lab=rot,
+        plates=plates_to_world(plates, rot, notes),
+        mass=mass,
+        height=height,
+        notes=tuple(notes),
+    )

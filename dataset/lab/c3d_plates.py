@@ -28,8 +28,22 @@ def _channel_scale(unit: str) -> float:
 
 
 def read_plates(path: str, content: Any, scale: float, notes: list[str]) -> list[ForcePlate]:
+    """Plates of a C3D file in laboratory axes, sign as stored.
+
+    Args:
+        path: File name for the error text.
+        content: The ezc3d structure.
+        scale: Metres per unit of length of the file.
+        notes: Gets a sentence for every decision.
+
+    Returns:
+        Plates of types 1 to 4; others are named in `notes`.
+
+    Raises:
+        ValueError: incomplete or inconsistent FORCE_PLATFORM parameters, NaN in the analog data.
+    """
     params = content["parameters"]
-    group = params["FORCE_PLATFORM"] if "FORCE_PLATFORM" in params else None
+    group = params.get("FORCE_PLATFORM")
     used = int(np.ravel(parameter_value(group, "USED", [0]))[0])
     if used == 0:
         return []
@@ -47,20 +61,27 @@ def read_plates(path: str, content: Any, scale: float, notes: list[str]) -> list
     plates = []
     for index in range(used):
         if index >= len(kinds) or index >= channel.shape[1] or corners.ndim != 3 or index >= corners.shape[2]:
-            raise ValueError(f"{path}: FORCE_PLATFORM: expected TYPE, CHANNEL and CORNERS of {used} plates (USED), found "
-                             f"only {min(len(kinds), channel.shape[1])}; correct the group or set USED")  # fmt: skip
+            raise ValueError(
+                f"{path}: FORCE_PLATFORM: expected TYPE, CHANNEL and CORNERS of {used} plates (USED), "
+                "found "
+                f"only {min(len(kinds), channel.shape[1])}; correct the group or set USED"
+            )
         kind = int(kinds[index])
         if kind not in NUM_CHANNELS:
             notes.append(f"Plate {index + 1} has type {kind}, which is not read (types 1 to 4 are).")
             continue
         columns = channel[: NUM_CHANNELS[kind], index] - 1
         if (columns < 0).any() or (columns >= len(samples)).any():
-            raise ValueError(f"{path}: FORCE_PLATFORM:CHANNEL of plate {index + 1}: expected channel numbers 1 to "
-                             f"{len(samples)}, found {(columns + 1).tolist()}; correct the channel list")  # fmt: skip
+            raise ValueError(
+                f"{path}: FORCE_PLATFORM:CHANNEL of plate {index + 1}: expected channel numbers 1 to "
+                f"{len(samples)}, found {(columns + 1).tolist()}; correct the channel list"
+            )
         values = samples[columns].T.copy()
         if 0 < zero[0] < zero[1] <= len(values):
             values -= values[zero[0] - 1 : zero[1]].mean(axis=0)
-            notes.append(f"Plate {index + 1}: subtracted the mean of samples {zero[0]} to {zero[1]} (FORCE_PLATFORM:ZERO).")
+            notes.append(
+                f"Plate {index + 1}: subtracted the mean of samples {zero[0]} to {zero[1]} (FORCE_PLATFORM:ZERO)."
+            )
         if kind != 4:
             values *= [_channel_scale(units[column]) if column < len(units) else 1.0 for column in columns]
         matrix = matrices[:, :, index] if matrices.ndim == 3 and index < matrices.shape[2] else None
@@ -70,11 +91,16 @@ def read_plates(path: str, content: Any, scale: float, notes: list[str]) -> list
         try:
             force, moment = platform_wrench(kind, values, here, origin, matrix)
         except ValueError as error:
-            raise ValueError(f"{path}: FORCE_PLATFORM plate {index + 1}: {error}; correct the group's parameters") from None
+            raise ValueError(
+                f"{path}: FORCE_PLATFORM plate {index + 1}: {error}; correct the group's parameters"
+            ) from None
         if not np.isfinite(force).all() or not np.isfinite(moment).all():
             bad = int(np.flatnonzero(~np.isfinite(force + moment).all(axis=1))[0])
-            raise ValueError(f"{path}: analog data of plate {index + 1}: expected finite values, found NaN at sample {bad}; "
-                             "export the trial again")  # fmt: skip
+            raise ValueError(
+                f"{path}: analog data of plate {index + 1}: expected finite values, found NaN at sample "
+                f"{bad}; "
+                "export the trial again"
+            )
         name = names[columns[0]] if columns[0] < len(names) else f"plate {index + 1}"
         plates.append(ForcePlate(rate=rate, force=force, moment=moment, corners=here, name=name))
     return plates

@@ -1,8 +1,9 @@
 """Foot contact from markers alone: heel and forefoot height and speed.
 
-A part of the foot is down while its marker is less than 4 cm (heel) or 3.5 cm (forefoot) above its own 5th percentile of
-height and slower than 0.55 (heel) or 0.85 (forefoot) of the walking speed. On a treadmill all speeds are relative to the belt.
-A foot is in contact while either part is down. The thresholds are those measured against force plates in four data sets.
+A part of the foot is down while its marker is less than 4 cm (heel) or 3.5 cm (forefoot) above its own 5th percentile
+of height and slower than 0.55 (heel) or 0.85 (forefoot) of the walking speed. On a treadmill all speeds are relative to
+the belt. A foot is in contact while either part is down. The thresholds are those measured against force plates in four
+data sets.
 
 Axis legend: T frames, F = 2 feet (left, right).
 """
@@ -96,9 +97,12 @@ def foot_parts(trial: LabTrial) -> tuple[np.ndarray, np.ndarray]:
         for side in ("l", "r"):
             columns = [found[f"{side}_{name}"] for name in names if f"{side}_{name}" in found]
             if not columns:
-                raise ValueError(f"{trial.path}: markers of the {'left' if side == 'l' else 'right'} {part}: expected one of "
-                                 f"{', '.join(names)}, found none among {len(trial.marker_names)} labels; "
-                                 "contacts cannot be told without it")  # fmt: skip
+                raise ValueError(
+                    f"{trial.path}: markers of the {'left' if side == 'l' else 'right'} {part}: "
+                    "expected one of "
+                    f"{', '.join(names)}, found none among {len(trial.marker_names)} labels; "
+                    "contacts cannot be told without it"
+                )
             filled = [fill_gaps(trial.markers[:, column], trial.marker_rate) for column in columns]
             sides.append(np.mean(filled, axis=0))
         paths.append(np.stack(sides, axis=1))
@@ -108,8 +112,8 @@ def foot_parts(trial: LabTrial) -> tuple[np.ndarray, np.ndarray]:
 def _belt_velocity(pelvis: np.ndarray, low_parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Horizontal velocity of the ground under the stance foot: zero unless the person walks on the spot.
 
-    A belt is assumed where the pelvis drifts at less than 0.3 m/s although the lowest-lying foot markers move at more than
-    0.4 m/s, always in the same direction.
+    A belt is assumed where the pelvis drifts at less than 0.3 m/s although the lowest-lying foot markers move at more
+    than 0.4 m/s, always in the same direction.
     """
     drift = np.linalg.norm(np.nanmean(pelvis, axis=0)) if np.isfinite(pelvis).any() else 0.0
     stance = []
@@ -145,7 +149,9 @@ def detect_contact(trial: LabTrial) -> FootContact:
         pelvis_paths = [_velocity(fill_gaps(trial.markers[:, column], rate), rate)[:, :2] for column in columns]
         pelvis = np.nanmean([np.nanmean(path, axis=0) for path in pelvis_paths], axis=0)[None]
     else:
-        pelvis = np.nanmean(_velocity((heel + forefoot).reshape(len(heel), -1), rate).reshape(-1, 2, 3)[..., :2], axis=(0, 1))[None]
+        pelvis = np.nanmean(
+            _velocity((heel + forefoot).reshape(len(heel), -1), rate).reshape(-1, 2, 3)[..., :2], axis=(0, 1)
+        )[None]
     speeds = {}
     for name, path in (("heel", heel), ("forefoot", forefoot)):
         speeds[name] = np.stack([_velocity(path[:, foot], rate) for foot in range(2)], axis=1)
@@ -154,14 +160,21 @@ def detect_contact(trial: LabTrial) -> FootContact:
     scale = max(walking, SLOWEST_WALK)
     states = {}
     for name, path, height, fraction in (
-        ("heel", heel, HEEL_HEIGHT, HEEL_SPEED), ("forefoot", forefoot, FOREFOOT_HEIGHT, FOREFOOT_SPEED),
-    ):  # fmt: skip
+        ("heel", heel, HEEL_HEIGHT, HEEL_SPEED),
+        ("forefoot", forefoot, FOREFOOT_HEIGHT, FOREFOOT_SPEED),
+    ):
         relative = speeds[name] - np.array([belt[0], belt[1], 0.0])
         low = path[:, :, 2] < np.nanpercentile(path[:, :, 2], 5, axis=0) + height
         states[name] = low & (np.linalg.norm(relative, axis=2) < fraction * scale)
     shortest = max(1, round(SHORTEST_PHASE * rate))
-    both = np.stack([merge_short(states["heel"][:, foot] | states["forefoot"][:, foot], shortest) for foot in range(2)], axis=1)
+    both = np.stack(
+        [merge_short(states["heel"][:, foot] | states["forefoot"][:, foot], shortest) for foot in range(2)], axis=1
+    )
     return FootContact(
-        heel=states["heel"] & both, forefoot=(states["forefoot"] & both) | (both & ~states["heel"]),
-        heel_pos=heel, forefoot_pos=forefoot, walking_speed=walking, belt_velocity=belt,
-    )  # fmt: skip
+        heel=states["heel"] & both,
+        forefoot=(states["forefoot"] & both) | (both & ~states["heel"]),
+        heel_pos=heel,
+        forefoot_pos=forefoot,
+        walking_speed=walking,
+        belt_velocity=belt,
+    )

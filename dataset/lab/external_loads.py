@@ -1,8 +1,8 @@
-"""Ground reaction forces in OpenSim storages (external loads): force, point and torque columns in their several spellings.
+"""Ground reaction forces in OpenSim storages (external loads), in the several spellings of their columns.
 
 Spellings read: `ground_force_vx` / `1_ground_force_vx` (Gait2392), `ground_force_1_vx` with `ground_force_1_mx` or
-`ground_torque_1_x` (Moco, AddBiomechanics), `ground_force_r_vx`, `R_ground_force_vx`. Where the key says left or right the
-wrench belongs to that foot; otherwise it is a plate and the foot is told from the markers (`dataset.lab.plates`).
+`ground_torque_1_x` (Moco, AddBiomechanics), `ground_force_r_vx`, `R_ground_force_vx`. Where the key says left or right
+the wrench belongs to that foot; otherwise it is a plate and the foot is told from the markers (`dataset.lab.plates`).
 
 Axis legend: T samples, F = 2 feet (left, right).
 """
@@ -65,11 +65,17 @@ def read_forces(path: str | os.PathLike[str], trial: LabTrial) -> LabTrial:
     groups = _groups(storage)
     name = storage.path
     if not groups:
-        raise ValueError(f"{name}: columns: expected ground_force_*_vx ... columns, found {list(storage.labels[:6])}; "
-                         "give the file with the ground reaction forces")  # fmt: skip
+        raise ValueError(
+            f"{name}: columns: expected ground_force_*_vx ... columns, found {list(storage.labels[:6])}; "
+            "give the file with the ground reaction forces"
+        )
     if storage.time[-1] < trial.time[0] or storage.time[0] > trial.time[-1]:
-        raise ValueError(f"{name}: time: expected an overlap with the markers' {trial.time[0]:g} to {trial.time[-1]:g} s, "
-                         f"found {storage.time[0]:g} to {storage.time[-1]:g} s; give the forces of the same trial")  # fmt: skip
+        raise ValueError(
+            f"{name}: time: expected an overlap with the markers' {trial.time[0]:g} to "
+            f"{trial.time[-1]:g} s, "
+            f"found {storage.time[0]:g} to {storage.time[-1]:g} s; give the forces of the "
+            "same trial"
+        )
     notes = list(storage.notes)
     storage, rate, added = _evenly_sampled(storage)
     notes += added
@@ -78,8 +84,11 @@ def read_forces(path: str | os.PathLike[str], trial: LabTrial) -> LabTrial:
     wrenches: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for key, block in groups.items():
         if set(block) - {"m"} != {"v", "p"} or not all(np.isfinite(part).all() for part in block.values()):
-            raise ValueError(f"{name}: force '{key or 'ground_force'}': expected finite columns v, p (and m) with x, y, z each, "
-                             f"found {sorted(block)} (or NaN in them); export the complete wrench")  # fmt: skip
+            raise ValueError(
+                f"{name}: force '{key or 'ground_force'}': expected finite columns v, p (and m) with "
+                "x, y, z each, "
+                f"found {sorted(block)} (or NaN in them); export the complete wrench"
+            )
         force, point, torque = block["v"], block["p"], block.get("m", np.zeros_like(block["v"]))
         loaded = np.linalg.norm(force, axis=1) > 20.0
         far = np.abs(point[loaded]).max() if loaded.any() else 0.0
@@ -108,8 +117,11 @@ def _evenly_sampled(storage: Storage) -> tuple[Storage, float, list[str]]:
     step = float(np.median(steps))
     if len(steps) == 0 or steps.max() > 0.05:
         found = steps.max() if len(steps) else 0.0
-        raise ValueError(f"{storage.path}: time: expected rows without a gap above 0.05 s, found {len(storage.time)} rows with a "
-                         f"gap of {found:g} s; export the forces again")  # fmt: skip
+        raise ValueError(
+            f"{storage.path}: time: expected rows without a gap above 0.05 s, found {len(storage.time)} "
+            "rows with a "
+            f"gap of {found:g} s; export the forces again"
+        )
     even = storage.time[0] + step * np.arange(round((storage.time[-1] - storage.time[0]) / step) + 1)
     rate = 1.0 / step
     if len(even) == len(storage.time):  # rounding of the printed times only
@@ -135,7 +147,8 @@ def _check_lift(name: str, wrenches: dict[str, tuple[np.ndarray, np.ndarray]]) -
     if total[2] <= 0 or total[2] < 0.5 * np.linalg.norm(total):
         raise ValueError(
             f"{name}: force columns: expected forces that push the body up on average, found a mean direction of "
-            f"{np.round(total / max(np.linalg.norm(total), 1e-12), 2).tolist()} in world axes (z up); the sign or the axes "
+            f"{np.round(total / max(np.linalg.norm(total), 1e-12), 2).tolist()} in world axes (z up); the sign "
+            "or the axes "
             "of the force file differ from those of the marker file"
         )
 
@@ -149,7 +162,9 @@ def write_grf_mot(
     *,
     rot_world_lab: np.ndarray | None = None,
 ) -> None:
-    """Write the wrenches of both feet as an OpenSim external-loads storage (`ground_force_r_vx` ..., `ground_torque_r_x` ...).
+    """Write the wrenches of both feet as an OpenSim external-loads storage.
+
+    Columns are `ground_force_r_vx`, `ground_force_r_px`, `ground_torque_r_x` and so on, then the same for `l`.
 
     Args:
         path: File to write, atomically.
@@ -170,7 +185,11 @@ def write_grf_mot(
                 point[:, axis] = np.interp(time, time[known], cop_TF2[known, foot, axis])
         force = np.where(known[:, None], grf_TF3[:, foot], 0.0)
         torque = np.column_stack([np.zeros((len(time), 2)), np.where(known, free_moment_TF[:, foot], 0.0)])
-        for kind, values in ((f"ground_force_{side}_v", force), (f"ground_force_{side}_p", point), (f"ground_torque_{side}_", torque)):
+        for kind, values in (
+            (f"ground_force_{side}_v", force),
+            (f"ground_force_{side}_p", point),
+            (f"ground_torque_{side}_", torque),
+        ):
             labels += [kind + axis for axis in "xyz"]
             columns.append(values @ rot)
     write_storage(path, time, labels, np.concatenate(columns, axis=1))

@@ -48,13 +48,18 @@ def _local_wrench(kind: int, channels: np.ndarray, origin: np.ndarray) -> tuple[
         a, b, depth = origin[0], origin[1], origin[2]
         fx12, fx34, fy14, fy23, fz1, fz2, fz3, fz4 = channels.T
         force = np.column_stack([fx12 + fx34, fy14 + fy23, fz1 + fz2 + fz3 + fz4])
-        moment = np.column_stack([
-            b * (fz1 + fz2 - fz3 - fz4), a * (-fz1 + fz2 + fz3 - fz4), b * (fx34 - fx12) + a * (fy14 - fy23),
-        ])  # fmt: skip
+        moment = np.column_stack(
+            [
+                b * (fz1 + fz2 - fz3 - fz4),
+                a * (-fz1 + fz2 + fz3 - fz4),
+                b * (fx34 - fx12) + a * (fy14 - fy23),
+            ]
+        )
         surface = np.array([0.0, 0.0, -abs(depth)])
     else:  # 2 and 4: force and moment about the transducer's origin
         force, moment, surface = channels[:, :3], channels[:, 3:6], origin
-        # The origin parameter runs from the transducer to the surface's centre. It must point up to the surface, against z (which points down); writers that store its opposite are common.
+        # The origin parameter runs from the transducer to the surface's centre. It must point up to the surface,
+        # against z (which points down); writers that store its opposite are common.
         surface = -surface if surface[2] > 0 else surface
     return force, moment - np.cross(np.broadcast_to(surface, force.shape), force)
 
@@ -84,7 +89,9 @@ def platform_wrench(
     if kind not in NUM_CHANNELS:
         raise ValueError(f"platform type: expected 1, 2, 3 or 4, found {kind}")
     if channels.ndim != 2 or channels.shape[1] != NUM_CHANNELS[kind]:
-        raise ValueError(f"channels: expected {NUM_CHANNELS[kind]} columns for type {kind}, found shape {channels.shape}")
+        raise ValueError(
+            f"channels: expected {NUM_CHANNELS[kind]} columns for type {kind}, found shape {channels.shape}"
+        )
     if kind == 4:
         if calibration is None or calibration.shape != (6, 6):
             raise ValueError("CAL_MATRIX: expected a 6 x 6 matrix for a type 4 platform, found none")

@@ -1,10 +1,11 @@
 """Anatomical landmarks behind the labels of common optical marker sets.
 
-Laboratories call the same spot LASI, L.ASIS, L_IAS or LASIS. Everything that reads markers by their meaning (up axis, units,
-contacts, segments, fitting) goes through the one table here. A landmark has a side prefix (`l_`, `r_`) or none (mid-line).
+Laboratories call the same spot LASI, L.ASIS, L_IAS or LASIS. Everything that reads markers by their meaning (up axis,
+units, contacts, segments, fitting) goes through the one table here. A landmark has a side prefix (`l_`, `r_`) or none
+(mid-line).
 
-Covered sets: Plug-in Gait (Vicon), ISB-style labels of Schreiber & Moissenet 2019 (IAS, FLE, FCC ...), OpenCap laboratory set,
-Rajagopal 2016, Gait2392, Human Body Model 2 (D-Flow), Oxford foot model additions.
+Covered sets: Plug-in Gait (Vicon), ISB-style labels of Schreiber & Moissenet 2019 (IAS, FLE, FCC ...), OpenCap
+laboratory set, Rajagopal 2016, Gait2392, Human Body Model 2 (D-Flow), Oxford foot model additions.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SIDED: Final[dict[str, tuple[str, ...]]] = {
     "head_back": ("#bhd",),
     "thigh": ("#thi", "#th1", "#thigh1", "#lthi", "#thighfront"),
     "shank": ("#tib", "#sh1", "#sh2", "#lsha", "#shankfront", "#ttc"),
-}  # fmt: skip
+}
 
 _MIDLINE: Final[dict[str, tuple[str, ...]]] = {
     "c7": ("c7", "cv7"),
@@ -51,10 +52,13 @@ _MIDLINE: Final[dict[str, tuple[str, ...]]] = {
 }
 
 LANDMARK_ALIASES: Final[dict[str, tuple[str, ...]]] = {
-    **{f"{side}_{name}": tuple(alias.replace("#", side) for alias in aliases)
-       for side in ("l", "r") for name, aliases in _SIDED.items()},
+    **{
+        f"{side}_{name}": tuple(alias.replace("#", side) for alias in aliases)
+        for side in ("l", "r")
+        for name, aliases in _SIDED.items()
+    },
     **_MIDLINE,
-}  # fmt: skip
+}
 """Landmark -> normalised labels (lower case, separators removed), most trusted first."""
 
 _SEPARATORS = re.compile(r"[\s._\-]+")

@@ -1,7 +1,7 @@
 """OpenSim text files: TRC marker trajectories and MOT/STO storages.
 
-TRC and storages are text with Y up in most laboratories; the reader rotates markers to the world (z up) and keeps the file's
-own clock. Force storages are understood in `dataset.lab.external_loads`.
+TRC and storages are text with Y up in most laboratories; the reader rotates markers to the world (z up) and keeps the
+file's own clock. Force storages are understood in `dataset.lab.external_loads`.
 
 Axis legend: T frames, M markers, C columns.
 """
@@ -48,16 +48,21 @@ def _rows(path: Path, lines: Sequence[str], first: int, width: int, what: str) -
         while len(fields) > width and not fields[-1].strip():
             fields.pop()
         if len(fields) > width:
-            raise ValueError(f"{path}: line {first + row}: expected at most {width} {what}, found {len(fields)}; "
-                             "the header does not describe the table, export the file again")  # fmt: skip
+            raise ValueError(
+                f"{path}: line {first + row}: expected at most {width} {what}, found {len(fields)}; "
+                "the header does not describe the table, export the file again"
+            )
         for column, text in enumerate(fields):
             text = text.strip()
             if text:
                 try:
                     rows[row, column] = float(text)
                 except ValueError:
-                    raise ValueError(f"{path}: line {first + row}, column {column + 1}: expected a number, found '{text}'; "
-                                     "correct the cell or leave it empty for a gap") from None  # fmt: skip
+                    raise ValueError(
+                        f"{path}: line {first + row}, column {column + 1}: expected a number, "
+                        f"found '{text}'; "
+                        "correct the cell or leave it empty for a gap"
+                    ) from None
     return rows
 
 
@@ -80,8 +85,10 @@ def read_storage(path: str | os.PathLike[str]) -> Storage:
     lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
     ends = [index for index, line in enumerate(lines[:200]) if line.strip().lower() == "endheader"]
     if not ends or ends[0] + 1 >= len(lines):
-        raise ValueError(f"{source}: header: expected a line 'endheader' followed by labels, found none in the first "
-                         f"{min(200, len(lines))} lines; is this an OpenSim MOT or STO file?")  # fmt: skip
+        raise ValueError(
+            f"{source}: header: expected a line 'endheader' followed by labels, found none in the first "
+            f"{min(200, len(lines))} lines; is this an OpenSim MOT or STO file?"
+        )
     header: dict[str, str] = {}
     for line in lines[: ends[0]]:
         parts = line.replace("=", " ").split()
@@ -92,7 +99,9 @@ def read_storage(path: str | os.PathLike[str]) -> Storage:
         raise ValueError(f"{source}: column labels: expected 'time' first, found {labels[:3]}; add the time column")
     body = [line for line in lines[ends[0] + 2 :] if line.strip()]
     if not body:
-        raise ValueError(f"{source}: table: expected at least one row after the labels, found none; export the file again")
+        raise ValueError(
+            f"{source}: table: expected at least one row after the labels, found none; export the file again"
+        )
     table = _rows(source, body, ends[0] + 3, len(labels), "columns")
     notes = []
     for key, have in (("nrows", len(body)), ("ncolumns", len(labels))):
@@ -100,8 +109,14 @@ def read_storage(path: str | os.PathLike[str]) -> Storage:
             notes.append(f"Header of {source.name} says {key}={header[key]}, the table has {have}: the table is used.")
     time = table[:, 0]
     check_frames(str(source), np.zeros((len(time), 1, 3)), time)
-    return Storage(path=str(source), labels=tuple(labels[1:]), time=time, values=table[:, 1:],
-                   in_degrees=header.get("indegrees", "no").lower() == "yes", notes=tuple(notes))  # fmt: skip
+    return Storage(
+        path=str(source),
+        labels=tuple(labels[1:]),
+        time=time,
+        values=table[:, 1:],
+        in_degrees=header.get("indegrees", "no").lower() == "yes",
+        notes=tuple(notes),
+    )
 
 
 def write_atomically(path: str | os.PathLike[str], text: str) -> None:
@@ -133,8 +148,15 @@ def write_storage(path: str | os.PathLike[str], time: np.ndarray, labels: Sequen
     """
     if values.shape != (len(time), len(labels)):
         raise ValueError(f"values: expected shape ({len(time)}, {len(labels)}), got {values.shape}")
-    head = [Path(path).stem, "version=1", f"nRows={len(time)}", f"nColumns={len(labels) + 1}", "inDegrees=no", "endheader",
-            "\t".join(["time", *labels])]  # fmt: skip
+    head = [
+        Path(path).stem,
+        "version=1",
+        f"nRows={len(time)}",
+        f"nColumns={len(labels) + 1}",
+        "inDegrees=no",
+        "endheader",
+        "\t".join(["time", *labels]),
+    ]
     rows = ["\t".join(f"{value:.8g}" for value in row) for row in np.column_stack([time, values])]
     write_atomically(path, "\n".join(head + rows) + "\n")
 
@@ -158,17 +180,25 @@ def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
         raise FileNotFoundError(f"{source}: no such file; expected a TRC trial")
     lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
     if len(lines) < 6 or "Frame" not in lines[3]:
-        raise ValueError(f"{source}: header: expected the five header lines of a TRC file (labels in the fourth), found "
-                         f"{len(lines)} lines; export the trial as TRC again")  # fmt: skip
+        raise ValueError(
+            f"{source}: header: expected the five header lines of a TRC file (labels in the "
+            "fourth), found "
+            f"{len(lines)} lines; export the trial as TRC again"
+        )
     header = dict(zip((key.lower() for key in lines[1].split()), lines[2].split()))
     unit = header.get("units", "").lower()
     if unit not in _LENGTH:
-        raise ValueError(f"{source}: Units: expected mm, cm or m, found '{header.get('units', '')}'; set it in the third line")
+        raise ValueError(
+            f"{source}: Units: expected mm, cm or m, found '{header.get('units', '')}'; set it in the third line"
+        )
     labels = [label.strip() for label in lines[3].split("\t")[2:] if label.strip()]
     body = [line for line in lines[5:] if line.strip()]
     if not labels or not body:
-        raise ValueError(f"{source}: table: expected markers and rows, found {len(labels)} markers and {len(body)} rows; "
-                         "the file holds no trajectories")  # fmt: skip
+        raise ValueError(
+            f"{source}: table: expected markers and rows, found {len(labels)} markers and "
+            f"{len(body)} rows; "
+            "the file holds no trajectories"
+        )
     first = next(index for index in range(5, len(lines)) if lines[index].strip()) + 1
     table = _rows(source, body, first, 2 + 3 * len(labels), "columns (frame, time, 3 a marker)")
     notes = []
@@ -181,7 +211,9 @@ def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
     names = [label.rsplit(":", 1)[-1] for label in labels]
     if len(set(names)) != len(names):
         twice = sorted({label for label in names if names.count(label) > 1})
-        raise ValueError(f"{source}: marker labels: expected each label once, found {', '.join(twice)} repeated; rename them")
+        raise ValueError(
+            f"{source}: marker labels: expected each label once, found {', '.join(twice)} repeated; rename them"
+        )
     if names != labels:
         notes.append("Removed the subject prefix from labels.")
     check_person(str(source), points, names, unit=unit, require_known=require_known)
@@ -191,13 +223,23 @@ def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
         axis = "y"
         notes.append("No up axis could be told from the markers: Y up assumed, as OpenSim has it.")
     else:
-        notes += [] if axis == "z" else [f"Laboratory axis {axis} points up (from feet and pelvis markers): rotated to z up."]
+        notes += (
+            []
+            if axis == "z"
+            else [f"Laboratory axis {axis} points up (from feet and pelvis markers): rotated to z up."]
+        )
     rate = _marker_rate(source, header, time, notes)
     rot = UP_ROTATION[axis]
     return LabTrial(
-        name=source.stem, path=str(source), marker_names=tuple(names), marker_rate=rate, time=time, markers=points @ rot.T,
-        rot_world_lab=rot, notes=tuple(notes),
-    )  # fmt: skip
+        name=source.stem,
+        path=str(source),
+        marker_names=tuple(names),
+        marker_rate=rate,
+        time=time,
+        markers=points @ rot.T,
+        rot_world_lab=rot,
+        notes=tuple(notes),
+    )
 
 
 def _marker_rate(source: Path, header: dict[str, str], time: np.ndarray, notes: list[str]) -> float:
@@ -209,12 +251,16 @@ def _marker_rate(source: Path, header: dict[str, str], time: np.ndarray, notes: 
     if len(time) > 1:
         rate = (len(time) - 1) / float(time[-1] - time[0])
         if said > 0 and abs(said / rate - 1.0) > 0.01:
-            notes.append(f"Header says DataRate={said:g} Hz, the time column runs at {rate:.4g} Hz: the time column is used.")
+            notes.append(
+                f"Header says DataRate={said:g} Hz, the time column runs at {rate:.4g} Hz: the time column is used."
+            )
             return rate
         return said if said > 0 else rate
     if said > 0:
         return said
-    raise ValueError(f"{source}: DataRate: expected a positive rate for a single frame, found '{header.get('datarate', '')}'")
+    raise ValueError(
+        f"{source}: DataRate: expected a positive rate for a single frame, found '{header.get('datarate', '')}'"
+    )
 
 
 def write_trc(path: str | os.PathLike[str], trial: LabTrial) -> None:

@@ -1,11 +1,12 @@
-"""Force plates to feet: which foot stood on which plate, the measured wrench of each foot, and the frames that can be used.
+"""Force plates to feet: which foot stood on which plate, its measured wrench, and the frames that can be used.
 
-A loaded stretch of a plate (vertical force above 20 N) belongs to the foot whose heel-toe line is nearest to the centre of
-pressure; a stretch during which the other foot also touched the plate is ambiguous and rejected, as is a plate contact whose
-beginning or end differs from the marker contact by more than 0.08 s (the foot was partly beside the plate).
+A loaded stretch of a plate (vertical force above 20 N) belongs to the foot whose heel-toe line is nearest to the centre
+of pressure; a stretch during which the other foot also touched the plate is ambiguous and rejected, as is a plate
+contact whose beginning or end differs from the marker contact by more than 0.08 s (the foot was partly beside the
+plate).
 
-A frame is VALID where each foot either is loaded on its plate or swings with 0.03 s of margin, outside rejected contacts and
-0.08 s from the ends of the trial: then the plates measured everything that held the body.
+A frame is VALID where each foot either is loaded on its plate or swings with 0.03 s of margin, outside rejected
+contacts and 0.08 s from the ends of the trial: then the plates measured everything that held the body.
 
 Axis legend: T marker frames, K plate samples, F = 2 feet (left, right).
 """
@@ -30,7 +31,8 @@ EDGE = 0.08
 SHARED_MARGIN = 0.05
 """A plate that both feet press is rejected this long before and after [s]."""
 BESIDE_MARGIN, BESIDE_SHARE = 0.015, 0.3
-"""A foot stands partly beside its plate where heel marker or toe tip is more than this outside [m] for more than this share."""
+"""A foot stands partly beside its plate where heel marker or toe tip is more than this outside [m] for more than
+this share."""
 FARTHEST_COP = 0.12
 """A stretch whose centre of pressure stays farther than this from both feet belongs to none [m]."""
 
@@ -114,7 +116,9 @@ def _stretch_distance(plate: ForcePlate, samples: slice, contact: FootContact, f
     return distance
 
 
-def _assign(trial: LabTrial, contact: FootContact) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]], list[str]]:
+def _assign(
+    trial: LabTrial, contact: FootContact
+) -> tuple[np.ndarray, np.ndarray, list[tuple[float, float]], list[str]]:
     """Feet of the plates: clock (K,), wrench (K, F, 6), rejected stretches (start, stop) [s] and notes."""
     rate = trial.plates[0].rate
     count = min(len(plate.force) for plate in trial.plates)
@@ -131,7 +135,7 @@ def _assign(trial: LabTrial, contact: FootContact) -> tuple[np.ndarray, np.ndarr
             distance = _stretch_distance(plate, slice(start, stop), contact, frames)
             foot = int(np.argmin(distance))
             if distance[foot] > FARTHEST_COP:
-                rejected.append((clock[start], clock[stop - 1]))
+                rejected.append((float(clock[start]), float(clock[stop - 1])))
                 notes.append(f"Rejected {label}: no foot within {FARTHEST_COP} m of the centre of pressure.")
                 continue
             owner = np.full(stop - start, foot)
@@ -145,15 +149,20 @@ def _assign(trial: LabTrial, contact: FootContact) -> tuple[np.ndarray, np.ndarr
                 for at in change:  # one foot steps off as the other steps on: the moment itself belongs to neither
                     shared[max(0, at - len(spread) // 2) : at + len(spread) // 2 + 1] = True
                 for low, high in intervals(shared):
-                    rejected.append((clock[start + low], clock[start + high - 1]))
-                    notes.append(f"Rejected {label}: both feet on the plate from {rejected[-1][0]:.2f} to {rejected[-1][1]:.2f} s.")
+                    rejected.append((float(clock[start + low]), float(clock[start + high - 1])))
+                    notes.append(
+                        f"Rejected {label}: both feet on the plate from {rejected[-1][0]:.2f} to "
+                        f"{rejected[-1][1]:.2f} s."
+                    )
             for side in range(2):
                 beside = _beside(trial.plates, contact, frames[owner == side], side)
                 if beside > BESIDE_SHARE:
                     low, high = np.flatnonzero(owner == side)[[0, -1]] + start
-                    rejected.append((clock[low], clock[high]))
-                    notes.append(f"Rejected {label}: the {('left', 'right')[side]} foot stands partly beside the plate "
-                                 f"({100 * beside:.0f} % of the contact).")  # fmt: skip
+                    rejected.append((float(clock[low]), float(clock[high])))
+                    notes.append(
+                        f"Rejected {label}: the {('left', 'right')[side]} foot stands partly beside the plate "
+                        f"({100 * beside:.0f} % of the contact)."
+                    )
                 mine = np.flatnonzero(owner == side) + start
                 wrench[mine, side, :3] += plate.force[mine]
                 wrench[mine, side, 3:] += plate.moment[mine]
@@ -165,8 +174,8 @@ def _foot_frames(
 ) -> tuple[np.ndarray, list[str]]:
     """Frames at which the force on one foot is known, shape (T,), and a note for each rejected contact.
 
-    Known are: the whole of a marker contact that a plate contact confirms, and swing `SWING_MARGIN` away from any marker
-    contact that no plate saw. Beginnings and ends next to a rejected stretch (`cut`) are not compared.
+    Known are: the whole of a marker contact that a plate contact confirms, and swing `SWING_MARGIN` away from any
+    marker contact that no plate saw. Beginnings and ends next to a rejected stretch (`cut`) are not compared.
     """
     frames, rate = trial.num_frames, trial.marker_rate
     tolerance, margin = round(ONSET_TOLERANCE * rate), round(SWING_MARGIN * rate)
@@ -191,10 +200,14 @@ def _foot_frames(
         )
         if any(differs):
             bad[min(low, start) : max(high, stop)] = True
-            notes.append(f"Rejected {at}: plate and marker contact differ by {start - low} and {stop - high} frames "
-                         "(partial strike).")  # fmt: skip
+            notes.append(
+                f"Rejected {at}: plate and marker contact differ by {start - low} and {stop - high} frames "
+                "(partial strike)."
+            )
         else:
-            unseen[max(0, min(low, start) if not is_cut(start) else start) : max(high, stop) if not is_cut(stop) else stop] = False
+            unseen[
+                max(0, min(low, start) if not is_cut(start) else start) : max(high, stop) if not is_cut(stop) else stop
+            ] = False
     known = np.isfinite((contact.heel_pos[:, foot] + contact.forefoot_pos[:, foot]).sum(axis=1))
     near = np.convolve(unseen.astype(int), np.ones(2 * margin + 1, dtype=int), mode="same") > 0
     return ~bad & (loaded | (known & ~near)), notes
@@ -248,9 +261,13 @@ def measure_feet(trial: LabTrial, contact: FootContact | None = None) -> Measure
         ValueError: neither plates nor foot wrenches, plates with different rates, or missing foot markers.
     """
     if not trial.plates and trial.foot_wrench is None:
-        raise ValueError(f"{trial.path}: forces: expected force plates or foot wrenches, found none; give the file with the forces")
+        raise ValueError(
+            f"{trial.path}: forces: expected force plates or foot wrenches, found none; give the file with the forces"
+        )
     if len({plate.rate for plate in trial.plates}) > 1:
-        raise ValueError(f"{trial.path}: plates: expected one rate, found {sorted({p.rate for p in trial.plates})} Hz; resample")
+        raise ValueError(
+            f"{trial.path}: plates: expected one rate, found {sorted({p.rate for p in trial.plates})} Hz; resample"
+        )
     contact = detect_contact(trial) if contact is None else contact
     rejected: list[tuple[float, float]] = []
     if trial.foot_wrench is not None:

@@ -53,14 +53,16 @@ def low_pass(path: np.ndarray, rate: float, cutoff: float) -> np.ndarray:
     Args:
         path: Finite samples, shape (T, ...).
         rate: Frames per second [Hz].
-        cutoff: Half-power frequency of the two passes together [Hz]; at or above 0.45 · rate the path is returned as is.
+        cutoff: Half-power frequency of the two passes together [Hz]; at or above 0.45 · rate the path is returned as
+            is.
 
     Returns:
         Filtered copy of the same shape; paths shorter than 10 frames are returned unchanged.
     """
     if cutoff >= 0.45 * rate or len(path) < 10:
         return np.array(path, dtype=float)
-    # Two passes of a second-order section halve the power twice at its cut-off: widen it so that the pair has -3 dB there.
+    # Two passes of a second-order section halve the power twice at its cut-off: widen it so that the pair has -3 dB
+    # there.
     widened = min(cutoff / (np.sqrt(2.0) - 1.0) ** 0.25, 0.49 * rate)
     section = butter(2, widened, btype="low", fs=rate, output="sos")
     pad = min(len(path) - 1, max(15, int(rate / cutoff)))

@@ -30,10 +30,16 @@ def mass_from_forces(trial: LabTrial, measured: MeasuredFeet) -> float:
     force = window_mean(measured.time, measured.wrench[:, :, 2].sum(axis=1), trial.time, 0.5 / trial.marker_rate)
     use = measured.valid & np.isfinite(unit) & np.isfinite(force)
     if use.sum() < 20:
-        raise ValueError(f"{trial.path}: forces: expected at least 20 frames on the plates with complete markers to tell the mass, "
-                         f"found {int(use.sum())}; pass the mass [kg] instead")  # fmt: skip
+        raise ValueError(
+            f"{trial.path}: forces: expected at least 20 frames on the plates with complete markers to "
+            "tell the mass, "
+            f"found {int(use.sum())}; pass the mass [kg] instead"
+        )
     mass = float(force[use].sum() / unit[use].sum())
     if not 5.0 < mass < 300.0:
-        raise ValueError(f"{trial.path}: forces: expected plates that carry a person of 5 to 300 kg, found {mass:.1f} kg "
-                         f"(gravity {GRAVITY} m/s²); check the unit and scale of the plates")  # fmt: skip
+        raise ValueError(
+            f"{trial.path}: forces: expected plates that carry a person of 5 to 300 kg, found "
+            f"{mass:.1f} kg "
+            f"(gravity {GRAVITY} m/s²); check the unit and scale of the plates"
+        )
     return mass

@@ -1,8 +1,9 @@
 """Body segments from markers: joint centres, centres of mass and long axes of a person, without a fitted model.
 
-Hip centres by regression on the pelvis markers, other joints from the markers beside them, masses and centres of mass of
-adults. The trunk's centre of mass lies on the line from the centroid of the pelvis markers to the centroid of the thorax
-markers: soft tissue and the spine's curve make it follow that line better than the line from the neck to the hips.
+Hip centres by regression on the pelvis markers, other joints from the markers beside them, masses and centres of mass
+of adults. The trunk's centre of mass lies on the line from the centroid of the pelvis markers to the centroid of the
+thorax markers: soft tissue and the spine's curve make it follow that line better than the line from the neck to the
+hips.
 
 Axis legend: T frames, S segments.
 """
@@ -10,6 +11,7 @@ Axis legend: T frames, S segments.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,16 +23,25 @@ from dataset.lab.trajectories import fill_gaps
 from dataset.schema import LabTrial
 
 _THORAX: Final[tuple[str, ...]] = (
-    "c7", "clavicle_notch", "sternum", "t10", "l_shoulder", "r_shoulder", "l_clavicle", "r_clavicle",
-)  # fmt: skip
+    "c7",
+    "clavicle_notch",
+    "sternum",
+    "t10",
+    "l_shoulder",
+    "r_shoulder",
+    "l_clavicle",
+    "r_clavicle",
+)
 _HEAD: Final[tuple[str, ...]] = ("l_head_front", "r_head_front", "l_head_back", "r_head_back", "head_top")
 TRUNK_FROM_C7: Final[float] = 0.505
 """Centre of mass of the trunk from the seventh cervical vertebra, fraction of its distance to the mid-hip point
 (de Leva 1996, Table 4, alternative end points: 51.38 % male, 49.64 % female, mean)."""
 KNEE_HALF_WIDTH, ANKLE_HALF_WIDTH = 0.12, 0.09
-"""Distance from the lateral marker to the joint centre as a fraction of thigh and shank length, where no medial marker is."""
+"""Distance from the lateral marker to the joint centre as a fraction of thigh and shank length, where no medial
+marker is."""
 HEAD_ABOVE_C7 = 0.28
-"""Centre of mass of head and neck above C7 as a fraction of the trunk's length (C7 to mid-hip), where no head marker is."""
+"""Centre of mass of head and neck above C7 as a fraction of the trunk's length (C7 to mid-hip), where no head marker
+is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +66,9 @@ class SegmentMotion:
     """What was assumed for missing markers."""
 
 
+_AddSegment = Callable[[str, np.ndarray, np.ndarray], None]
+
+
 class _Landmarks:
     """Gap-filled landmark paths by name."""
 
@@ -76,8 +90,11 @@ class _Landmarks:
         for name in names:
             if name in self._paths:
                 return self._paths[name]
-        raise ValueError(f"{self.path}: markers: expected {' or '.join(names)}, found none of them (or only gaps) among "
-                         f"{len(self._paths)} known landmarks; the segment cannot be placed without it")  # fmt: skip
+        raise ValueError(
+            f"{self.path}: markers: expected {' or '.join(names)}, found none of them (or only "
+            "gaps) among "
+            f"{len(self._paths)} known landmarks; the segment cannot be placed without it"
+        )
 
     def some(self, names: tuple[str, ...]) -> list[np.ndarray]:
         return [self._paths[name] for name in names if name in self._paths]
@@ -111,8 +128,8 @@ def _centroid(paths: list[np.ndarray]) -> np.ndarray:
 def hip_centers(l_asis: np.ndarray, r_asis: np.ndarray, mid_psis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hip joint centres from the pelvis markers by linear regression.
 
-    In the pelvis frame at the middle of the front spines, with pelvis width W = |LASI − RASI| and depth D from mid-ASIS to
-    mid-PSIS: 0.24 D + 9.9 mm backwards, 0.30 W + 10.9 mm down, 0.33 W + 7.3 mm sideways.
+    In the pelvis frame at the middle of the front spines, with pelvis width W = |LASI − RASI| and depth D from mid-ASIS
+    to mid-PSIS: 0.24 D + 9.9 mm backwards, 0.30 W + 10.9 mm down, 0.33 W + 7.3 mm sideways.
 
     Args:
         l_asis: Left anterior superior iliac spine [m], shape (T, 3).
@@ -136,10 +153,10 @@ def hip_centers(l_asis: np.ndarray, r_asis: np.ndarray, mid_psis: np.ndarray) ->
 
 
 def _joint(marks: _Landmarks, side: str, joint: str, upper: np.ndarray, inward: np.ndarray, share: float) -> np.ndarray:
-    """Knee or ankle centre: middle of both markers, or the lateral one moved inwards by a share of the segment's length."""
+    """Knee or ankle centre: middle of both markers, or the lateral one moved inwards by a share of the length."""
     lateral, medial = marks.need(f"{side}_{joint}"), marks.get(f"{side}_{joint}_med")
-    if medial is not None and np.isfinite(medial).all() == np.isfinite(lateral).all():
-        return 0.5 * (lateral + medial)
+    if medial is not None:
+        return _centroid([lateral, medial])
     along = _unit(lateral - upper)
     inward = inward - (inward * along).sum(axis=1, keepdims=True) * along
     return lateral + share * _median_length(lateral - upper) * _unit(inward)
@@ -149,8 +166,9 @@ def body_segments(trial: LabTrial, *, sex: float = 0.5) -> SegmentMotion:
     """Place the segments of a person from the markers of a trial.
 
     Args:
-        trial: Full-body trial; needs both front spines, the posterior spines or a sacrum marker, shoulders or C7, lateral knee
-            and ankle, heel and one forefoot marker of each leg. Missing head or arms are lumped where the trunk carries them.
+        trial: Full-body trial; needs both front spines, the posterior spines or a sacrum marker, shoulders or C7,
+            lateral knee and ankle, heel and one forefoot marker of each leg. Missing head or arms are lumped where the
+            trunk carries them.
         sex: 0 male, 1 female: table of segment parameters.
 
     Returns:
@@ -170,8 +188,11 @@ def body_segments(trial: LabTrial, *, sex: float = 0.5) -> SegmentMotion:
     pelvis = 0.25 * (l_asis + r_asis) + 0.5 * mid_psis
     thorax_paths = marks.some(_THORAX)
     if len(thorax_paths) < 2:
-        raise ValueError(f"{trial.path}: markers: expected at least two of {', '.join(_THORAX)}, found {len(thorax_paths)}; "
-                         "the trunk cannot be placed without them")  # fmt: skip
+        raise ValueError(
+            f"{trial.path}: markers: expected at least two of {', '.join(_THORAX)}, found "
+            f"{len(thorax_paths)}; "
+            "the trunk cannot be placed without them"
+        )
     thorax = _centroid(thorax_paths)
     neck = marks.get("c7")
     if neck is None:
@@ -204,26 +225,31 @@ def body_segments(trial: LabTrial, *, sex: float = 0.5) -> SegmentMotion:
         ankle = _joint(marks, side, "ankle", knee, inward, ANKLE_HALF_WIDTH)
         ankles.append(ankle)
         heel = marks.need(f"{side}_heel")
-        toe = _centroid(marks.some((f"{side}_toe", f"{side}_mt1", f"{side}_mt5"))) if marks.some(
-            (f"{side}_toe", f"{side}_mt1", f"{side}_mt5")) else marks.need(f"{side}_toe")  # fmt: skip
+        fore = marks.some((f"{side}_toe", f"{side}_mt1", f"{side}_mt5"))
+        toe = _centroid(fore) if fore else marks.need(f"{side}_toe")
         for name, upper, lower in (("thigh", hips[index], knee), ("shank", knee, ankle)):
             share = segment_parameters(name, sex).center
             add(f"{side}_{name}", upper + share * (lower - upper), lower - upper)
         # The heel and forefoot markers span about 0.75 of the foot from heel to toe tip.
         add(f"{side}_foot", heel + segment_parameters("foot", sex).center / 0.75 * (toe - heel), (toe - heel) / 0.75)
         notes += _add_arm(marks, side, sex, thorax, add)
+    kinds = [name.removeprefix("l_").removeprefix("r_") for name in names]
     fractions = mass_fractions(sex)
-    fraction = np.array([fractions[name.split("_", 1)[1] if name[:2] in ("l_", "r_") else name] for name in names])
-    gyration = np.array([
-        np.mean(segment_parameters(name.split("_", 1)[1] if name[:2] in ("l_", "r_") else name, sex).radii[:2]) for name in names
-    ])  # fmt: skip
+    fraction = np.array([fractions[kind] for kind in kinds])
+    gyration = np.array([np.mean(segment_parameters(kind, sex).radii[:2]) for kind in kinds])
     return SegmentMotion(
-        names=tuple(names), fraction_S=fraction / fraction.sum(), com_TS3=np.stack(com, axis=1), axis_TS3=np.stack(axis, axis=1),
-        gyration_S=gyration, hip_TF3=np.stack(hips, axis=1), ankle_TF3=np.stack(ankles, axis=1), notes=tuple(notes),
-    )  # fmt: skip
+        names=tuple(names),
+        fraction_S=fraction / fraction.sum(),
+        com_TS3=np.stack(com, axis=1),
+        axis_TS3=np.stack(axis, axis=1),
+        gyration_S=gyration,
+        hip_TF3=np.stack(hips, axis=1),
+        ankle_TF3=np.stack(ankles, axis=1),
+        notes=tuple(notes),
+    )
 
 
-def _add_arm(marks: _Landmarks, side: str, sex: float, thorax: np.ndarray, add) -> list[str]:  # noqa: ANN001
+def _add_arm(marks: _Landmarks, side: str, sex: float, thorax: np.ndarray, add: _AddSegment) -> list[str]:
     """Upper arm, forearm and hand of one side; at the thorax where the arm has no markers."""
     shoulder, elbow = marks.get(f"{side}_shoulder"), marks.get(f"{side}_elbow")
     wrists = marks.some((f"{side}_wrist_radius", f"{side}_wrist_ulna"))

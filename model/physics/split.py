@@ -1,7 +1,8 @@
 """Dividing the total ground reaction between the feet while both are on the ground.
 
-Two estimates are averaged: the smooth transition of the trailing foot (Ren et al. 2008) and the share that the zero-moment
-point takes on the line between the feet ("stmix"). In single support the foot carries the total, in flight neither does.
+Two estimates are averaged: the smooth transition of the trailing foot (Ren et al. 2008) and the share that the
+zero-moment point takes on the line between the feet ("stmix"). In single support the foot carries the total, in flight
+neither does.
 
 Axis legend: T frames, F = 2 feet (left, right).
 """
@@ -21,7 +22,8 @@ _K2 = 0.5 * _K1 * float(np.exp(-16.0 / 9.0))
 def smooth_transition(phase: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Decay of the trailing foot's force over double support, 1 at contact of the leading foot, about 0 at toe-off.
 
-    With s = 2 · phase: vertical and lateral exp(−s³); forward k1 exp(−(s − 2/3)²) − k2 s, k1 = e^(4/9), k2 = k1 e^(−16/9) / 2.
+    With s = 2 · phase: vertical and lateral exp(−s³); forward k1 exp(−(s − 2/3)²) − k2 s, k1 = e^(4/9), k2 = k1
+    e^(−16/9) / 2.
 
     Args:
         phase: Fraction of the double support, 0 to 1, shape (n,).
@@ -36,7 +38,7 @@ def smooth_transition(phase: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moment_share(zmp: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Share of the second foot: projection of the zero-moment point on the line from the first foot to the second, in [0, 1].
+    """Share of the second foot: where the zero-moment point projects on the line from the first to the second, 0 to 1.
 
     Args:
         zmp: Zero-moment point [m], shape (n, 2).
@@ -50,7 +52,7 @@ def moment_share(zmp: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.n
 def _moment_split(
     force: np.ndarray, zmp: np.ndarray, com: np.ndarray, points: tuple[np.ndarray, np.ndarray], floor: float
 ) -> np.ndarray:
-    """Forces of (first, second) foot by the zero-moment share, each leaning from its foot to the centre of mass, (n, 2, 3)."""
+    """Forces by the zero-moment share, (n, 2, 3): each leans from its foot to the centre of mass."""
     share = moment_share(zmp, *points)
     shares = np.stack([1.0 - share, share], axis=1)
     split = np.empty((len(force), 2, 3))
@@ -96,7 +98,7 @@ def split_reaction(
         alone = contact[:, foot] & ~contact[:, 1 - foot]
         grf[alone, foot] = force[alone]
     forward = np.array([heading[0], heading[1], 0.0])
-    for start, stop in intervals(contact.all(axis=1)):
+    for start, stop in intervals(contact[:, 0] & contact[:, 1]):
         frames = slice(start, stop)
         lead = _leading_foot(contact, start, stop)
         trail = 1 - lead
@@ -108,7 +110,12 @@ def split_reaction(
             force[frames], zmp[frames], com[frames], (support[frames, trail], support[frames, lead]), floor
         )
         stepping = start > 0 and stop < len(contact) and contact[stop, lead] and not contact[stop, trail]
-        if stepping and (stop - start) / rate < LONGEST_TRANSITION and contact[start - 1, trail] and not contact[start - 1, lead]:
+        if (
+            stepping
+            and (stop - start) / rate < LONGEST_TRANSITION
+            and contact[start - 1, trail]
+            and not contact[start - 1, lead]
+        ):
             phase = (np.arange(start, stop) - (start - 1)) / (stop - start + 1)
             fall, push = smooth_transition(phase)
             at_contact = force[start - 1] if np.isfinite(force[start - 1]).all() else force[start]

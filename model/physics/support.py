@@ -14,8 +14,8 @@ PROGRESSION_PHASE = np.array([0.0, 0.05, 0.10, 0.20, 0.30, 0.40, 0.50, 0.60, 0.7
 PROGRESSION = np.array([0.02, 0.10, 0.18, 0.30, 0.40, 0.50, 0.60, 0.70, 0.82, 0.95, 1.06, 1.16])
 """Centre of pressure along the foot: 0 at the heel marker, 1 at the forefoot marker (metatarsal heads)."""
 TRAILING_POINT, LEADING_POINT, STANDING_POINT = 1.15, 0.6, 0.45
-"""Where the feet press for the division of the load, 0 at the heel and 1 at the forefoot marker; chosen with `CONTACT_DELAY` on
-the same trials (the foot's own centre of pressure in double support lies a little behind both)."""
+"""Where the feet press for the division of the load, 0 at the heel and 1 at the forefoot marker; chosen with
+`CONTACT_DELAY` on the same trials (the foot's own centre of pressure in double support lies a little behind both)."""
 CURVE_WEIGHT = 0.6
 """Weight of the curve against the zero-moment point along the foot in single support."""
 HALF_WIDTH = 0.035
@@ -53,7 +53,7 @@ def is_stepping(contact: np.ndarray, rate: float) -> np.ndarray:
 
 
 def progression_point(feet: FootContact, contact: np.ndarray, rate: float) -> np.ndarray:
-    """Point of support from the heel-to-toe curve; the middle of the foot while standing, shape (T, F, 2), NaN in swing."""
+    """Point of support from the heel-to-toe curve, mid-foot while standing, shape (T, F, 2); NaN in swing."""
     heel, axis = foot_axes(feet)
     phase = stance_phase(contact, rate)
     along = np.interp(np.nan_to_num(phase), PROGRESSION_PHASE, PROGRESSION)
@@ -64,8 +64,8 @@ def progression_point(feet: FootContact, contact: np.ndarray, rate: float) -> np
 def division_points(feet: FootContact, contact: np.ndarray, rate: float) -> np.ndarray:
     """Points on the floor between which the zero-moment point divides the load in double support, shape (T, F, 2).
 
-    In the second half of its stance a foot presses at `TRAILING_POINT`, in the first at `LEADING_POINT`; a standing foot in
-    its middle.
+    In the second half of its stance a foot presses at `TRAILING_POINT`, in the first at `LEADING_POINT`; a standing
+    foot in its middle.
     """
     heel, axis = foot_axes(feet)
     along = np.where(np.nan_to_num(stance_phase(contact, rate)) > 0.5, TRAILING_POINT, LEADING_POINT)
@@ -76,8 +76,8 @@ def division_points(feet: FootContact, contact: np.ndarray, rate: float) -> np.n
 def fused_cop(feet: FootContact, contact: np.ndarray, zmp: np.ndarray, rate: float) -> np.ndarray:
     """Centre of pressure of each foot.
 
-    Single support: along the foot 0.6 of the heel-to-toe curve and 0.4 of the zero-moment point (standing: the zero-moment
-    point alone), across it the zero-moment point; both held inside the foot. Double support: the curve.
+    Single support: along the foot 0.6 of the heel-to-toe curve and 0.4 of the zero-moment point (standing: the
+    zero-moment point alone), across it the zero-moment point; both held inside the foot. Double support: the curve.
 
     Args:
         feet: Foot marker paths.
@@ -103,5 +103,7 @@ def fused_cop(feet: FootContact, contact: np.ndarray, zmp: np.ndarray, rate: flo
         weight = np.where(curved[alone, foot], CURVE_WEIGHT, 0.0)
         reach = length[alone, foot, 0]
         along = np.clip(weight * curve + (1.0 - weight) * along, -0.02, 1.25 * reach)
-        cop[alone, foot] = heel[alone, foot] + along[:, None] * unit[alone, foot] + across[:, None] * normal[alone, foot]
+        cop[alone, foot] = (
+            heel[alone, foot] + along[:, None] * unit[alone, foot] + across[:, None] * normal[alone, foot]
+        )
     return cop
