@@ -63,7 +63,7 @@ def plot_torque(item: Dynamics) -> Figure:
             body = BODY_INDEX[f"{side[0].upper()}_{joint}"]
             panel.plot(time, torque[:, body - 1, 1], color=color, label=side)
         panel.axhline(0.0, color=look.BASELINE, linewidth=0.6)
-        look.label(panel, y=(f"{joint}, {positive} +", "N·m"))
+        look.label(panel, y=(f"{joint}\n{positive} +", "N·m"))
     panels[0].legend(ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.0)
     size = np.linalg.norm(torque, axis=-1).T
     edges = np.arange(item.num_frames) / FRAME_RATE

@@ -29,7 +29,7 @@ def test_torque_lines_are_impulse_over_the_length_of_a_transition(build_dynamics
     left = figure.axes[1].get_lines()[0]
     np.testing.assert_allclose(left.get_ydata(), item.impulse[:, 3, 1] * 30, rtol=1e-6)
     assert left.get_xdata()[0] == pytest.approx(0.5 / 30)
-    assert figure.axes[1].get_ylabel() == "Knee, flexion + [N·m]"
+    assert figure.axes[1].get_ylabel() == "Knee\nflexion + [N·m]"
 
 
 def test_the_same_figure_has_the_same_bytes(build_dynamics, tmp_path) -> None:
