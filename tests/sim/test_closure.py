@@ -4,9 +4,11 @@ import mujoco
 import numpy as np
 import pytest
 
+from dataset.body.mjcf import HumanoidConfig
 from sim.acting_torque import acting_torque
 from sim.backends.mujoco_cpu import MujocoCpu
 from sim.closure import closure_residual, inverse_dynamics
+from sim.humanoid import make_humanoid
 
 WEIGHT = 70.0 * 9.81
 
@@ -40,6 +42,16 @@ def test_every_substep_closes_the_equations_of_motion(shaken, humanoid):
     assert all_rows.shape == root_rows.shape == (300,)
     assert all_rows.max() < 1e-11
     assert np.all(root_rows <= all_rows)
+
+
+@pytest.mark.parametrize(("solver", "rate"), [("PGS", 120), ("PGS", 60), ("Newton", 150)])
+def test_they_close_with_either_solver_and_step(body, rest_state, random_targets, solver, rate):
+    humanoid = make_humanoid(body, HumanoidConfig(solver=solver, substep=1.0 / rate))
+    backend = MujocoCpu(humanoid)
+    backend.reset(*rest_state(humanoid, lift=0.1))
+    trace = backend.rollout(random_targets(2 * rate, 0.3, seed=7, hold=rate // 10))
+    assert trace.ground_force[0, :, :, 2].sum(axis=1).max() > WEIGHT
+    assert closure_residual(humanoid, trace, acting_torque(humanoid, trace))[0].max() < 1e-11
 
 
 def test_the_engine_agrees_that_they_close(shaken, humanoid):
