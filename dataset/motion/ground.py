@@ -5,25 +5,27 @@ Axis legend: T frames, N = 24 bodies, C collision shapes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from dataset import rotation
-from dataset.body.model import BodyModel
+from dataset.body.model import BodyModel, CollisionShape
 
 
-def lowest_points(body: BodyModel, body_pos: np.ndarray, body_quat: np.ndarray) -> np.ndarray:
+def lowest_points(shapes: Sequence[CollisionShape], body_pos: np.ndarray, body_quat: np.ndarray) -> np.ndarray:
     """Lowest height of each collision shape [m], shape (T, C).
 
     Sphere: z_c - r. Capsule: z_c - r - l |a_z| with half length l and world axis a. Box: z_c - sum_i e_i |R_zi| with
     half extents e.
 
     Args:
-        body: Body model that carries the shapes.
+        shapes: Collision shapes, such as `BodyModel.shapes`.
         body_pos: Joint positions in the world [m], shape (T, N, 3).
         body_quat: Body to world quaternions, shape (T, N, 4).
     """
-    heights = np.empty((body_pos.shape[0], len(body.shapes)))
-    for index, shape in enumerate(body.shapes):
+    heights = np.empty((body_pos.shape[0], len(shapes)))
+    for index, shape in enumerate(shapes):
         quat = body_quat[:, shape.body]
         center = body_pos[:, shape.body, 2] + rotation.rotate(quat, shape.center)[:, 2]
         if shape.kind == "sphere":

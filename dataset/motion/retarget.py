@@ -14,18 +14,26 @@ from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics, global_from_local, local_from_global
 from dataset.motion.ground import lowest_points
 from dataset.motion.resample import resample
+from dataset.motion.toes import bend_toes
 from dataset.motion.tpose import canonical_direction, keep_bone_directions, rest_direction
 from dataset.schema import FRAME_RATE, Motion
 from dataset.skeleton import BODY_INDEX
 
 FLOOR_PERCENTILE = 20.0
 """Percentile over frames of the body's lowest point that is put on the floor where it is never at rest."""
-REST_SPEED = 0.3
+REST_SPEED = 0.5
 """Speed of the lowest shape below which it rests on the floor [m/s]."""
-TOLERANCE = 0.005
-"""Penetration that is not lifted [m]."""
-LIFT_SIGMA = 0.1
-"""Width of the Gaussian that smooths the lift of penetrating frames [s]."""
+CONTACT_BAND = 0.12
+"""Height within which something that rests is taken to be on the floor, not on an object or in a hand [m]."""
+LIFT_TIME = 0.15
+"""Time scale of the height correction [s]."""
+PENETRATION_WEIGHT = 0.5
+"""Weight of penetrating frames beside resting ones."""
+TOLERANCE = 0.02
+"""Penetration that is left alone [m]: a heel strike for a frame or two."""
+BUMP_SIGMA = 0.03
+"""Width of the Gaussian that lifts what is deeper [s]."""
+_CURVE_ITERATIONS = 8
 
 _HIPS = (BODY_INDEX["L_Hip"], BODY_INDEX["R_Hip"])
 
@@ -41,10 +49,8 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *,
     """The motion as this subject would do it.
 
     Long bones point where the source's point and keep its twist; the point midway between the hips follows the
-    source's,
-    scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`. Then the
-    height is corrected
-    (`floor_lift`). The time base is kept, so a taller subject moves faster.
+    source's, scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`.
+    Then the height is corrected (`floor_lift`). The time base is kept, so a taller subject moves faster.
 
     Args:
         motion: A clip on the canonical skeleton (`leg_length` set), or one already on a subject.
@@ -75,37 +81,73 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *,
     scale = leg_length(body) / motion.leg_length
     between_hips = 0.5 * (body.offset[_HIPS[0]] + body.offset[_HIPS[1]])
     root_pos = scale * motion.root_pos - rotation.rotate(quat[:, 0], between_hips)
-    root_pos[:, 2] += floor_lift(body, root_pos, quat, frame_rate, lift=lift)
+    root_pos[:, 2] -= floor_height(body, root_pos, quat, frame_rate)
+    quat = rotation.make_continuous(bend_toes(body, root_pos, quat))
+    if lift:
+        root_pos[:, 2] += contact_lift(body, root_pos, quat, frame_rate)
     return dataclasses.replace(
         motion, root_pos=root_pos, quat=quat, subject=body.subject, leg_length=None, frame_rate=frame_rate
     )
 
 
-def floor_lift(
-    body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_rate: float, *, lift: bool = True
-) -> np.ndarray:
-    """Height to add in each frame [m], shape (T,): one constant for the clip plus a smooth lift of what penetrates.
+def floor_height(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_rate: float) -> float:
+    """Height of the floor under a motion [m]: median height of the body's lowest point over frames in which it rests.
 
-    The constant puts the median height of the lowest point, over frames in which it rests (slower than `REST_SPEED`; at
-    least a tenth
-    of the clip, else the `FLOOR_PERCENTILE` over all frames), on z = 0. The lift is the running maximum of the
-    remaining penetration over
-    +-2 sigma, smoothed with sigma = `LIFT_SIGMA`: nowhere below the penetration (less `TOLERANCE`) and without corners.
+    A lowest shape rests while its body's joint is slower than `REST_SPEED`. Where that holds in fewer than a tenth of the
+    frames, the `FLOOR_PERCENTILE` of the lowest point over all frames is taken instead.
     """
+    lowest, rests = _lowest_and_rest(body, root_pos, quat, frame_rate)
+    if rests.sum() >= max(3, 0.1 * len(rests)):
+        return float(np.median(lowest[rests]))
+    return float(np.percentile(lowest, FLOOR_PERCENTILE))
+
+
+def contact_lift(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_rate: float) -> np.ndarray:
+    """Height to add in each frame so that what rests is on the floor and nothing is far below it [m], shape (T,).
+
+    The curve c minimises Σ w (c + l)² + λ Σ c̈², l the lowest point: w = 1 where the body rests (see `floor_height`) within
+    `CONTACT_BAND` of the floor, `PENETRATION_WEIGHT` where l + c < 0, else 0, so that flight is bridged without a force.
+    λ passes changes slower than `LIFT_TIME`. Frames still deeper than `TOLERANCE` are then lifted by a short bump.
+    """
+    from scipy.linalg import solveh_banded
     from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
+    lowest, rests = _lowest_and_rest(body, root_pos, quat, frame_rate)
+    frames = len(lowest)
+    stiffness = (LIFT_TIME * frame_rate) ** 4
+    bands = np.zeros((3, frames))
+    for order in range(3):
+        if frames > order:
+            bands[2 - order, order:] = stiffness * _diagonal(frames, order)
+    touching = rests & (np.abs(lowest) < CONTACT_BAND)
+    curve = np.zeros(frames)
+    for _ in range(_CURVE_ITERATIONS):
+        weight = np.where(lowest + curve < 0.0, PENETRATION_WEIGHT, touching.astype(np.float64))
+        matrix = bands.copy()
+        matrix[2] += weight + 1e-6
+        curve = solveh_banded(matrix, -weight * lowest)
+    excess = np.maximum(0.0, -(lowest + curve) - TOLERANCE)
+    sigma = BUMP_SIGMA * frame_rate
+    envelope = maximum_filter1d(excess, 2 * round(2 * sigma) + 1, mode="nearest")
+    return curve + gaussian_filter1d(envelope, sigma, mode="nearest", truncate=2.0)
+
+
+def _diagonal(frames: int, order: int) -> np.ndarray:
+    """Diagonal `order` of DᵀD with D the second difference of `frames` values, shape (frames - order,)."""
+    stencil = (1.0, -2.0, 1.0)
+    diagonal = np.zeros(frames - order)
+    for start in range(frames - 2):
+        for place in range(3 - order):
+            diagonal[start + place] += stencil[place] * stencil[place + order]
+    return diagonal
+
+
+def _lowest_and_rest(
+    body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_rate: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest point of the body [m] and whether its shape rests (joint slower than `REST_SPEED`), shape (T,) each."""
     body_pos, body_quat = forward_kinematics(body.offset, root_pos, quat)
-    heights = lowest_points(body, body_pos, body_quat)
-    lowest = heights.min(axis=1)
+    heights = lowest_points(body.shapes, body_pos, body_quat)
     carrier = np.array([shape.body for shape in body.shapes])[heights.argmin(axis=1)]
     speed = np.linalg.norm(np.gradient(body_pos, 1.0 / frame_rate, axis=0), axis=-1)
-    rests = speed[np.arange(len(carrier)), carrier] < REST_SPEED
-    enough = rests.sum() >= max(3, 0.1 * len(rests))
-    constant = -float(np.median(lowest[rests]) if enough else np.percentile(lowest, FLOOR_PERCENTILE))
-    if not lift:
-        return np.full_like(lowest, constant)
-    penetration = np.maximum(0.0, -(lowest + constant) - TOLERANCE)
-    sigma = LIFT_SIGMA * frame_rate
-    reach = 2 * round(2 * sigma) + 1
-    envelope = maximum_filter1d(penetration, reach, mode="nearest")
-    return constant + gaussian_filter1d(envelope, sigma, mode="nearest", truncate=2.0)
+    return heights.min(axis=1), speed[np.arange(len(carrier)), carrier] < REST_SPEED

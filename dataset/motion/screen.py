@@ -1,10 +1,9 @@
 """Which frames of a motion a person could have done on flat, empty ground.
 
 The judgement needs no simulator: heights of the collision shapes, speeds, and Newton's law for the centre of mass. With
-total
-mass m and centre of mass c, the ground must give F = m (c̈ + g ẑ) at the centre of pressure c_xy − c_z c̈_xy / (c̈_z +
-g); a frame
-whose F needs a support where no part of the body is near the floor is one with an object, a slope, or an error in it.
+total mass m and centre of mass c, the ground must give F = m (c̈ + g ẑ) at the centre of pressure c_xy − c_z c̈_xy /
+(c̈_z + g); a frame whose F needs a support where no part of the body is near the floor is one with an object, a slope,
+or an error in it.
 
 Axis legend: T frames, N = 24 bodies, C collision shapes.
 """
@@ -108,7 +107,7 @@ def screen_motion(motion: Motion, body: BodyModel) -> MotionReport:
         motion = retarget(motion, body, lift=False)
     rate = motion.frame_rate
     body_pos, body_quat = forward_kinematics(body.offset, motion.root_pos, motion.quat)
-    heights = lowest_points(body, body_pos, body_quat)
+    heights = lowest_points(body.shapes, body_pos, body_quat)
     lowest = heights.min(axis=1)
 
     jumps = _jumping_frames(motion)
