@@ -44,9 +44,9 @@ def test_every_substep_closes_the_equations_of_motion(shaken, humanoid):
     assert np.all(root_rows <= all_rows)
 
 
-@pytest.mark.parametrize(("solver", "rate"), [("PGS", 120), ("PGS", 60), ("Newton", 150)])
-def test_they_close_with_either_solver_and_step(body, rest_state, random_targets, solver, rate):
-    humanoid = make_humanoid(body, HumanoidConfig(solver=solver, substep=1.0 / rate))
+@pytest.mark.parametrize("rate", [60, 120, 240])
+def test_they_close_at_any_step(body, rest_state, random_targets, rate):
+    humanoid = make_humanoid(body, HumanoidConfig(substep=1.0 / rate))
     backend = MujocoCpu(humanoid)
     backend.reset(*rest_state(humanoid, lift=0.1))
     trace = backend.rollout(random_targets(2 * rate, 0.3, seed=7, hold=rate // 10))

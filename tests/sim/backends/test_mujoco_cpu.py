@@ -163,7 +163,7 @@ def test_a_warning_is_counted_from_the_start_of_the_trace(humanoid, rest_state, 
 @pytest.mark.parametrize("substeps", [1, 3])
 @pytest.mark.parametrize("environments", [1, 2])
 def test_a_full_constraint_buffer_is_reported_even_in_the_last_substep(body, rest_state, environments, substeps):
-    config = HumanoidConfig(solver="Newton", solver_iterations=8)  # allocates its matrices beside the contacts
+    config = HumanoidConfig()
     text = humanoid_mjcf(body, config).replace("<default>", '<size memory="100K"/><default>', 1)
     humanoid = Humanoid(body, config, mujoco.MjModel.from_xml_string(text))
     qpos, qvel = rest_state(humanoid)
