@@ -6,17 +6,17 @@ Axis legend: F = 2 feet (left, right).
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from dataset.lab.opensim import write_atomically
+from dataset.atomic import write_json, write_text
 from dataset.lab.plates import MeasuredFeet, measure_feet
 from dataset.lab.read import read_trial
 from dataset.schema import LabTrial
@@ -270,10 +270,17 @@ def table_markdown(rows: Sequence[Row]) -> str:
 
 def write_report(out: Path, rows: Sequence[Row], records: Sequence[dict[str, object]]) -> None:
     """Write `lab_table.json` (rows and trials) and `lab_table.md` into a folder, each atomically."""
-    out.mkdir(parents=True, exist_ok=True)
-    content = {"rows": [dataclasses.asdict(row) for row in rows], "trials": list(records)}
-    write_atomically(out / "lab_table.json", json.dumps(content, indent=1) + "\n")
-    write_atomically(out / "lab_table.md", table_markdown(rows))
+    write_json(
+        out / "lab_table.json", {"rows": [_plain(dataclasses.asdict(row)) for row in rows], "trials": list(records)}
+    )
+    write_text(out / "lab_table.md", table_markdown(rows))
+
+
+def _plain(value: Any) -> Any:
+    """The same structure with None for numbers that do not exist (a correlation with a constant)."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def main(cfg: EvaluateLabConfig, predictors: Mapping[str, Predictor] | None = None) -> list[Row]:

@@ -6,12 +6,13 @@ Axis legend: T frames, M markers, P plates, K analog samples.
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dataset.atomic import TEMPORARY_PREFIX, sync_folder
 from dataset.lab.force_platform import platform_axes
 from dataset.schema import ForcePlate, LabTrial
 
@@ -68,16 +69,16 @@ def write_c3d(path: str | os.PathLike[str], trial: LabTrial) -> None:
             content.add_parameter("PROCESSING", key, [float(value)])
     if trial.plates:
         _add_plates(content, trial, rot)
-    descriptor, temporary = tempfile.mkstemp(suffix=".c3d", dir=target.parent)
-    os.close(descriptor)
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}-{target.stem}.c3d")
     try:
-        content.write(temporary)
+        content.write(str(temporary))
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(temporary, target)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
+    sync_folder(target.parent)
 
 
 def _add_plates(content: Any, trial: LabTrial, rot: np.ndarray) -> None:

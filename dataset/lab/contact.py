@@ -118,7 +118,7 @@ def _belt_velocity(pelvis: np.ndarray, low_parts: list[tuple[np.ndarray, np.ndar
     drift = np.linalg.norm(np.nanmean(pelvis, axis=0)) if np.isfinite(pelvis).any() else 0.0
     stance = []
     for height, velocity in low_parts:
-        low = height < np.nanpercentile(height, 25)
+        low = height <= np.nanpercentile(height, 25)
         stance.append(velocity[low & np.isfinite(velocity[:, 0])])
     ground = np.concatenate(stance)
     middle = np.median(ground, axis=0)

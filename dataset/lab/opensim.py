@@ -9,13 +9,13 @@ Axis legend: T frames, M markers, C columns.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dataset.atomic import write_text
 from dataset.lab.axes import UP_ROTATION, check_frames, check_person, detect_up_axis
 from dataset.schema import LabTrial
 
@@ -119,21 +119,6 @@ def read_storage(path: str | os.PathLike[str]) -> Storage:
     )
 
 
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file under a temporary name in the same folder, flush it to disk and rename it."""
-    target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(suffix=target.suffix, dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as handle:
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def write_storage(path: str | os.PathLike[str], time: np.ndarray, labels: Sequence[str], values: np.ndarray) -> None:
     """Write a MOT or STO table, atomically.
 
@@ -158,7 +143,7 @@ def write_storage(path: str | os.PathLike[str], time: np.ndarray, labels: Sequen
         "\t".join(["time", *labels]),
     ]
     rows = ["\t".join(f"{value:.8g}" for value in row) for row in np.column_stack([time, values])]
-    write_atomically(path, "\n".join(head + rows) + "\n")
+    write_text(path, "\n".join(head + rows) + "\n")
 
 
 def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> LabTrial:
@@ -284,4 +269,4 @@ def write_trc(path: str | os.PathLike[str], trial: LabTrial) -> None:
     for frame in range(frames):
         cells = ["" if not np.isfinite(value) else f"{value:.7f}" for value in local[frame].ravel()]
         lines.append("\t".join([str(frame + 1), f"{trial.time[frame]:.8g}", *cells]))
-    write_atomically(path, "\n".join(lines) + "\n")
+    write_text(path, "\n".join(lines) + "\n")
