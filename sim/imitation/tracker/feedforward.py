@@ -1,0 +1,112 @@
+"""Servo targets that would drive the reference if nothing went wrong: position, velocity compensation, inverse dynamics.
+
+    u = rotvec_ref + (kv / kp) · ω_ref + τ_ff / kp
+
+τ_ff is the joint torque of the inverse dynamics of the reference, M·a + c − Jᵀf, where the contact forces f at points of the
+collision shapes near the floor are the non-negative least-squares solution of the six root rows on the edges of a friction
+pyramid. What the contacts cannot supply is dropped, never applied: no residual force acts.
+
+Axis legend: K substeps, P candidate contact points, 69 servos.
+"""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+from scipy.optimize import nnls
+
+from sim.humanoid import Humanoid
+from sim.imitation.tracker.reference import ReferenceTrajectory
+
+CONTACT_HEIGHT = 0.03
+"""Points of the body lower than this may carry force [m]."""
+PYRAMID_FRICTION = 0.7
+"""Friction coefficient of the assumed contact forces; below the simulated one, to leave the search some room."""
+TORQUE_CLIP = 200.0
+"""Feed-forward torque is limited to this [N·m] at 70 kg."""
+SAMPLE_RATE = 60.0
+"""Rate at which the inverse dynamics is solved [Hz]; linear in between."""
+
+
+def rotation_vector(quat: np.ndarray) -> np.ndarray:
+    """Rotation vector [rad] of unit quaternions wxyz with |angle| <= π, shape (..., 4) -> (..., 3)."""
+    quat = np.where(quat[..., :1] < 0.0, -quat, quat)
+    sine = np.linalg.norm(quat[..., 1:], axis=-1, keepdims=True)
+    angle = 2.0 * np.arctan2(sine, quat[..., :1])
+    return np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0) * quat[..., 1:]
+
+
+def _candidate_points(humanoid: Humanoid) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest-point candidates of each collision shape: (P,) MuJoCo body ids, (P, 4) offset in the body frame and radius."""
+    ids, points = [], []
+    for shape in humanoid.body.shapes:
+        if shape.kind == "box":
+            corners = np.array([[sx, sy, sz] for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)]) * np.array(shape.size)
+            rows = [(*(shape.center + corner), 0.0) for corner in corners]
+        elif shape.kind == "capsule":
+            half = shape.axis * shape.size[1]
+            rows = [(*(shape.center + sign * half), shape.size[0]) for sign in (-1.0, 1.0)]
+        else:
+            rows = [(*shape.center, shape.size[0])]
+        ids += [humanoid.body_id[shape.body]] * len(rows)
+        points += rows
+    return np.array(ids), np.array(points)
+
+
+def _pyramid_edges() -> np.ndarray:
+    tilt = PYRAMID_FRICTION
+    return np.array([[tilt, 0.0, 1.0], [-tilt, 0.0, 1.0], [0.0, tilt, 1.0], [0.0, -tilt, 1.0]])
+
+
+def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np.ndarray:
+    """Joint torques of the reference motion under its most plausible contacts.
+
+    Returns:
+        Torque on the child [N·m], child frame, servo order, shape (K, 69), limited to ±TORQUE_CLIP (scaled by mass).
+    """
+    model, data = humanoid.model, mujoco.MjData(humanoid.model)
+    ids, points = _candidate_points(humanoid)
+    edges = _pyramid_edges()
+    stride = max(1, round(1.0 / (SAMPLE_RATE * reference.substep)))
+    samples = np.arange(0, reference.num_samples, stride)
+    torque = np.zeros((len(samples), humanoid.model.nu))
+    jacobian = np.zeros((3, model.nv))
+    clip = TORQUE_CLIP * humanoid.body.subject.mass / 70.0
+    for row, sample in enumerate(samples):
+        data.qpos[:], data.qvel[:] = reference.qpos[sample], reference.qvel[sample]
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        mujoco.mj_crb(model, data)
+        mujoco.mj_comVel(model, data)
+        bias, inertial = np.zeros(model.nv), np.zeros(model.nv)
+        mujoco.mj_rne(model, data, 0, bias)
+        mujoco.mj_mulM(model, data, inertial, reference.qacc[sample])
+        force = inertial + bias
+        world = data.xpos[ids] + np.einsum("pij,pj->pi", data.xmat[ids].reshape(-1, 3, 3), points[:, :3])
+        world[:, 2] -= points[:, 3]
+        near = np.flatnonzero(world[:, 2] < CONTACT_HEIGHT)
+        if near.size:
+            columns = []
+            for point in near:
+                mujoco.mj_jac(model, data, jacobian, None, world[point], ids[point])
+                columns.append(edges @ jacobian)
+            generalised = np.concatenate(columns).T
+            scale = np.array([1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
+            share, _ = nnls(generalised[:6] * scale[:, None], force[:6] * scale, maxiter=400)
+            force = force - generalised @ share
+        torque[row] = np.clip(force[humanoid.ctrl_dof], -clip, clip)
+    time = np.arange(reference.num_samples)
+    return np.stack([np.interp(time, samples, torque[:, servo]) for servo in range(model.nu)], axis=1)
+
+
+def base_targets(humanoid: Humanoid, reference: ReferenceTrajectory, torque: np.ndarray) -> np.ndarray:
+    """Servo targets u = rotvec_ref + (kv/kp)·ω_ref + τ_ff/kp [rad], shape (K, 69).
+
+    Args:
+        humanoid: Gains come from it.
+        reference: Reference trajectory.
+        torque: Feed-forward torque from `feedforward_torque` [N·m], shape (K, 69).
+    """
+    rotvec = rotation_vector(reference.qpos[:, humanoid.quat_columns[1:]]).reshape(reference.num_samples, -1)
+    omega = reference.qvel[:, humanoid.ctrl_dof]
+    return rotvec + humanoid.damping / humanoid.stiffness * omega + torque / humanoid.stiffness

@@ -1,0 +1,94 @@
+"""Smooth reference trajectory of a motion in the humanoid's coordinates, at the physics rate.
+
+The 30 Hz motion is interpolated (cubic splines on sign-continuous quaternions and on the root path), smoothed by a Gaussian
+with odd reflection at both ends (reflection by value would take away the initial velocity), and differentiated:
+ω = 2·Im(q* ⊗ q̇) in the child frame, accelerations by central differences.
+
+Axis legend: K physics substeps of the clip (one every h seconds), N = 24 bodies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.ndimage import gaussian_filter1d
+
+from dataset.schema import Motion
+from sim.humanoid import NUM_QPOS, NUM_QVEL, Humanoid
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceTrajectory:
+    """What the tracker follows, sampled every physics substep."""
+
+    qpos: np.ndarray
+    """Generalised positions, shape (K, 99)."""
+    qvel: np.ndarray
+    """Generalised velocities (root linear in world, root and joints angular in body frame), shape (K, 75)."""
+    qacc: np.ndarray
+    """Generalised accelerations, shape (K, 75)."""
+    substep: float
+    """Time between samples h [s]."""
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples K."""
+        return self.qpos.shape[0]
+
+
+def _odd_reflected(values: np.ndarray, pad: int) -> np.ndarray:
+    head = 2.0 * values[:1] - values[pad:0:-1]
+    tail = 2.0 * values[-1:] - values[-2 : -pad - 2 : -1]
+    return np.concatenate([head, values, tail])
+
+
+def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Gaussian along axis 0, odd reflection at the ends; sigma in samples."""
+    pad = min(int(np.ceil(4.0 * sigma)), values.shape[0] - 1)
+    return gaussian_filter1d(_odd_reflected(values, pad), sigma, axis=0, mode="nearest")[pad : pad + values.shape[0]]
+
+
+def _sign_continuous(quat: np.ndarray) -> np.ndarray:
+    flips = np.where(np.sum(quat[1:] * quat[:-1], axis=-1) < 0.0, -1.0, 1.0)
+    sign = np.concatenate([np.ones((1, *quat.shape[1:-1])), np.cumprod(flips, axis=0)])
+    return quat * sign[..., None]
+
+
+def _body_rates(quat: np.ndarray, step: float) -> np.ndarray:
+    """Angular velocity in the child frame [rad/s], 2·Im(q* ⊗ q̇), shape (K, N, 3)."""
+    rate = np.gradient(quat, step, axis=0)
+    w, v = quat[..., :1], quat[..., 1:]
+    rate_w, rate_v = rate[..., :1], rate[..., 1:]
+    return 2.0 * (w * rate_v - rate_w * v - np.cross(v, rate_v))
+
+
+def make_reference(humanoid: Humanoid, motion: Motion, *, smoothing: float = 0.03) -> ReferenceTrajectory:
+    """Build the reference trajectory of a motion that is already retargeted to the humanoid's body.
+
+    Args:
+        humanoid: The humanoid that will follow.
+        motion: Retargeted motion, at least 0.3 s long.
+        smoothing: Standard deviation of the Gaussian [s].
+
+    Raises:
+        ValueError: Motion too short.
+    """
+    if motion.duration < 0.3:
+        raise ValueError(f"motion {motion.source}/{motion.name}: expected at least 0.3 s, got {motion.duration:.2f} s")
+    step = humanoid.config.substep
+    source_time = np.arange(motion.num_frames) / motion.frame_rate
+    time = np.arange(int(np.floor(source_time[-1] / step + 1e-9)) + 1) * step
+    root = _smooth(CubicSpline(source_time, motion.root_pos)(time), smoothing / step)
+    quat = CubicSpline(source_time, _sign_continuous(motion.quat))(time)
+    quat = _smooth(quat / np.linalg.norm(quat, axis=-1, keepdims=True), smoothing / step)
+    quat /= np.linalg.norm(quat, axis=-1, keepdims=True)
+
+    qpos = np.zeros((len(time), NUM_QPOS))
+    qpos[:, :3] = root
+    qpos[:, humanoid.quat_columns] = quat
+    qvel = np.zeros((len(time), NUM_QVEL))
+    qvel[:, :3] = np.gradient(root, step, axis=0)
+    qvel[:, humanoid.omega_columns] = _body_rates(quat, step)
+    return ReferenceTrajectory(qpos, qvel, np.gradient(qvel, step, axis=0), step)

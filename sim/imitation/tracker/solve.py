@@ -1,0 +1,124 @@
+"""From a motion and a subject's humanoid to a stored solution, and back to the motion it makes.
+
+`solve` searches, `replay` runs a solution open loop as one roll-out a stretch and says second by second whether the physics
+state is the one that the search saw.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from dataset.schema import Motion
+from sim.backends.contract import SubstepTrace
+from sim.backends.mujoco_cpu import MujocoCpu
+from sim.humanoid import Humanoid
+from sim.imitation.solution import KNOTS_PER_SECOND, Solution, StretchSolution, body_hash, motion_hash, state_hash
+from sim.imitation.tracker.clip import RetryConfig, TrackedStretch, track_clip
+from sim.imitation.tracker.config import SearchConfig, searched_columns
+from sim.imitation.tracker.cost import fill_controls
+from sim.imitation.tracker.feedforward import base_targets, feedforward_torque
+from sim.imitation.tracker.reference import ReferenceTrajectory, make_reference
+from sim.imitation.tracker.search import QUANTUM, Tracker
+
+
+def _stretch_solution(stretch: TrackedStretch) -> StretchSolution:
+    seconds = stretch.states[KNOTS_PER_SECOND::KNOTS_PER_SECOND]
+    hashes = np.array([state_hash(state) for state in seconds], dtype=np.uint64)
+    millimetres = np.minimum(np.round(1e3 * stretch.errors), 65535).astype(np.uint16)
+    return StretchSolution(stretch.start, stretch.offsets, hashes, millimetres)
+
+
+def solve(
+    humanoid: Humanoid,
+    motion: Motion,
+    *,
+    seed: int = 0,
+    search: SearchConfig | None = None,
+    retry: RetryConfig | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Solution:
+    """Search servo targets that make the humanoid imitate a motion retargeted to its body.
+
+    Args:
+        humanoid: Who imitates.
+        motion: What is imitated.
+        seed: Seed of the search.
+        search: Search settings.
+        retry: Backtracking settings.
+        progress: Called with the knot reached.
+    """
+    search = search or SearchConfig()
+    tracker = Tracker(humanoid, make_reference(humanoid, motion), search)
+    tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
+    settings = {**dataclasses.asdict(search), **{f"weight_{k}": v for k, v in dataclasses.asdict(search.weights).items()}}
+    del settings["weights"]
+    return Solution(
+        clip=f"{motion.source}/{motion.name}", subject=humanoid.body.subject, humanoid=humanoid.config,
+        motion_hash=motion_hash(motion), body_hash=body_hash(humanoid.body, humanoid.config), seed=seed,
+        num_knots=tracked.num_knots, num_retries=tracked.num_retries, search=settings,
+        stretches=tuple(_stretch_solution(stretch) for stretch in tracked.stretches),
+    )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Replay:
+    """One replayed stretch."""
+
+    stretch: StretchSolution
+    """What was replayed."""
+    trace: SubstepTrace
+    """Every physics substep, one environment."""
+    first_sample: int
+    """Sample of the reference at the trace's first state."""
+    exact_seconds: int
+    """Whole seconds after the start whose state is bit for bit the search's; all of them on the same build."""
+
+
+def stretch_controls(
+    humanoid: Humanoid, reference: ReferenceTrajectory, base: np.ndarray, stretch: StretchSolution
+) -> np.ndarray:
+    """Servo targets of every substep of a stretch [rad], shape (K, 69)."""
+    steps = round(1.0 / (KNOTS_PER_SECOND * reference.substep))
+    first, count = stretch.start * steps, (len(stretch.offsets) - 1) * steps
+    controls = np.zeros((1, count, humanoid.model.nu))
+    columns, _ = searched_columns()
+    fill_controls(base[first : first + count], stretch.offsets[None] * QUANTUM, columns, steps, controls)
+    return controls[0]
+
+
+def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: MujocoCpu | None = None) -> list[Replay]:
+    """Run a solution open loop, every stretch as one roll-out.
+
+    Raises:
+        ValueError: The motion or the body is not the one the solution was found for.
+    """
+    for name, expected, found in (
+        ("motion", solution.motion_hash, motion_hash(motion)),
+        ("body", solution.body_hash, body_hash(humanoid.body, humanoid.config)),
+    ):
+        if expected != found:
+            raise ValueError(
+                f"solution of {solution.clip}: expected {name} {expected}, got {found}; "
+                f"the {name} has changed since the search: track the clip again"
+            )
+    backend = backend or MujocoCpu(humanoid, nthread=1)
+    reference = make_reference(humanoid, motion)
+    base = base_targets(humanoid, reference, feedforward_torque(humanoid, reference))
+    steps = round(1.0 / (KNOTS_PER_SECOND * reference.substep))
+    out = []
+    for stretch in solution.stretches:
+        first = stretch.start * steps
+        backend.reset(reference.qpos[first][None], reference.qvel[first][None])
+        trace = backend.rollout(stretch_controls(humanoid, reference, base, stretch)[None])
+        per_second = steps * KNOTS_PER_SECOND
+        states = np.concatenate([np.zeros((trace.num_substeps + 1, 1)), trace.qpos[0], trace.qvel[0]], axis=1)
+        exact = 0
+        for second, expected in enumerate(stretch.state_hash, start=1):
+            if state_hash(states[second * per_second]) != expected:
+                break
+            exact = second
+        out.append(Replay(stretch, trace, first, exact))
+    return out
