@@ -305,4 +305,4 @@ def main(cfg: EvaluateLabConfig, predictors: Mapping[str, Predictor] | None = No
 if __name__ == "__main__":
     import tyro
 
-    print(table_markdown(main(tyro.cli(EvaluateLabConfig))))  # noqa: T201
+    print(table_markdown(main(tyro.cli(EvaluateLabConfig))))

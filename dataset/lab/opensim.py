@@ -143,7 +143,7 @@ def write_storage(path: str | os.PathLike[str], time: np.ndarray, labels: Sequen
         "\t".join(["time", *labels]),
     ]
     rows = ["\t".join(f"{value:.8g}" for value in row) for row in np.column_stack([time, values])]
-    write_text(path, "\n".join(head + rows) + "\n")
+    write_text(Path(path), "\n".join(head + rows) + "\n")
 
 
 def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> LabTrial:
@@ -269,4 +269,4 @@ def write_trc(path: str | os.PathLike[str], trial: LabTrial) -> None:
     for frame in range(frames):
         cells = ["" if not np.isfinite(value) else f"{value:.7f}" for value in local[frame].ravel()]
         lines.append("\t".join([str(frame + 1), f"{trial.time[frame]:.8g}", *cells]))
-    write_text(path, "\n".join(lines) + "\n")
+    write_text(Path(path), "\n".join(lines) + "\n")

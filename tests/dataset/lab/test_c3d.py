@@ -47,6 +47,7 @@ def test_a_written_trial_is_read_back_whatever_axis_points_up(tmp_path: Path, up
     np.testing.assert_allclose(back.rot_world_lab, UP_ROTATION[up])
     np.testing.assert_allclose(back.plates[0].force, trial.plates[0].force, atol=1e-3)
     np.testing.assert_allclose(back.plates[0].moment, trial.plates[0].moment, atol=1e-3)
+    assert back.plates[0].corners is not None and trial.plates[0].corners is not None
     np.testing.assert_allclose(back.plates[0].corners, trial.plates[0].corners, atol=1e-6)
     assert back.time[0] == 0.0
     assert back.mass == pytest.approx(71.4)

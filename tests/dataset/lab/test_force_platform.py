@@ -11,18 +11,19 @@ CORNERS = np.array([[1.4, 2.25, 0.0], [1.4, 1.75, 0.0], [0.6, 1.75, 0.0], [0.6, 
 """x of the platform runs along world +y, its y along world +x, its z down; centre (1, 2)."""
 ROT = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
 FORCE, POINT, FREE = np.array([20.0, -30.0, 800.0]), np.array([0.05, -0.1, 0.0]), 4.0
+TWIST = np.array([0.0, 0.0, FREE])
 """Load in platform axes: force, point from the centre of the surface, moment about z."""
 
 
 def _expected() -> tuple[np.ndarray, np.ndarray]:
     force = ROT @ FORCE
-    moment = ROT @ (np.cross(POINT, FORCE) + [0.0, 0.0, FREE])
+    moment = ROT @ (np.cross(POINT, FORCE) + TWIST)
     return force, moment + np.cross([1.0, 2.0, 0.0], force)
 
 
 def _about(depth: float) -> np.ndarray:
     """Moment about a transducer `depth` below the surface (z down)."""
-    return np.cross(POINT, FORCE) + [0.0, 0.0, FREE] + np.cross([0.0, 0.0, -depth], FORCE)
+    return np.cross(POINT, FORCE) + TWIST + np.cross([0.0, 0.0, -depth], FORCE)
 
 
 def test_types_one_two_and_four_give_the_same_wrench() -> None:

@@ -99,7 +99,9 @@ def test_every_spelling_of_force_columns_gives_the_same_plates(tmp_path: Path, n
     assert len(loaded.plates) == 2 and loaded.plate_start == pytest.approx(2.0)
     np.testing.assert_allclose(loaded.plates[0].force[0], [10.0, 5.0, 600.0])
     np.testing.assert_allclose(
-        loaded.plates[0].moment[0], np.cross([0.2, -0.1, 0.0], [10.0, 5.0, 600.0]) + [0.0, 0.0, 2.0], atol=1e-9
+        loaded.plates[0].moment[0],
+        np.cross([0.2, -0.1, 0.0], [10.0, 5.0, 600.0]) + np.array([0.0, 0.0, 2.0]),
+        atol=1e-9,
     )
 
 
@@ -113,7 +115,7 @@ def test_written_foot_forces_come_back_as_the_wrench_of_each_foot(tmp_path: Path
     back = read_forces(tmp_path / "grf.mot", trial())
     assert back.foot_wrench is not None and back.foot_rate == pytest.approx(100.0)
     np.testing.assert_allclose(back.foot_wrench[:, :, :3], grf, atol=1e-4)
-    expected = np.cross(np.array([0.1, 0.1, 0.0]), grf[0, 0]) + [0, 0, 1.5]
+    expected = np.cross(np.array([0.1, 0.1, 0.0]), grf[0, 0]) + np.array([0.0, 0.0, 1.5])
     np.testing.assert_allclose(back.foot_wrench[0, 0, 3:], expected, atol=1e-4)
 
 

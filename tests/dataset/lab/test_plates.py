@@ -36,7 +36,7 @@ def contact(left: tuple[int, int], right: tuple[int, int], left_x: float = 0.0, 
     heel = np.zeros((FRAMES, 2, 3))
     heel[:, 0] = [left_x - 0.1, 0.08, 0.03]
     heel[:, 1] = [right_x - 0.1, -0.08, 0.03]
-    return FootContact(heel=down, forefoot=down, heel_pos=heel, forefoot_pos=heel + [0.18, 0.0, 0.0], walking_speed=1.2,
+    return FootContact(heel=down, forefoot=down, heel_pos=heel, forefoot_pos=heel + np.array([0.18, 0.0, 0.0]), walking_speed=1.2,
                        belt_velocity=np.zeros(2))  # fmt: skip
 
 
