@@ -45,8 +45,7 @@ class GroundLinkSequence:
 
     @property
     def mass(self) -> float:
-        """Mass that the measured forces carry on average [kg]: that of the person where the sequence starts as it
-        ends."""
+        """Mass that the measured forces carry on average [kg]; the person's where the body starts as it ends."""
         return float(self.grf[:, :, 2].sum(axis=1).mean()) / GRAVITY
 
 
