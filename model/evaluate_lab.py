@@ -112,6 +112,17 @@ def walking_trials(data: Path) -> list[LabFile]:
                 mass_from_forces=True,
             )
         )
+    overground = lab / "lenhart2015" / "overground_17.trc"
+    if overground.exists():  # its model's 62 kg and its plates' 73.6 kg disagree
+        found.append(
+            LabFile(
+                group="lenhart2015",
+                subject="subject",
+                markers=overground,
+                forces=overground.with_name("overground_17_grf.mot"),
+                mass_from_forces=True,
+            )
+        )
     treadmill = lab / "gaitalytics" / "treadmill_events.c3d"
     if treadmill.exists():
         found.append(LabFile(group="gaitalytics treadmill", subject="SI02", markers=treadmill))
