@@ -8,6 +8,7 @@ average build puts them.
 
 from __future__ import annotations
 
+import copy
 import functools
 from typing import Final
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from dataset.body.inertia import body_inertia, cut_bodies
 from dataset.body.model import BodyModel
-from dataset.body.rest_pose import straightened
+from dataset.body.rest_pose import RestPose, carried_landmarks, straightened
 from dataset.body.shape_space import ShapeSpace, age_coordinate, load_shape_space
 from dataset.body.shapes import collision_shapes
 from dataset.schema import Subject
@@ -60,17 +61,45 @@ def mass_range(subject: Subject) -> tuple[float, float]:
     return search.mass(space, LEANEST), search.mass(space, HEAVIEST)
 
 
+def shape_derivatives(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """How the rest pose changes with each coefficient of `subject.shape`, at the subject's height and build.
+
+    Forward differences of half a standard deviation. The build stays, so the mass does not quite.
+
+    Returns:
+        Change of the landmarks (`BodyModel.landmark_pos`) [m], shape (S, L, 3), and of the joint centres [m], shape (S, N, 3),
+        per coefficient that `subject.shape` has.
+    """
+    space = load_shape_space()
+    search = _Search(subject)
+    build = search.solve_build(space)
+    hanging, rest = search.mesh(space, build)
+    base, _ = carried_landmarks(space, hanging, rest)
+    by_landmark, by_joint = [], []
+    for index in range(len(subject.shape)):
+        moved = copy.copy(search)
+        one = tuple(0.5 if other == index else 0.0 for other in range(index + 1))
+        moved.displacement = search.displacement + space.shape_displacement(one, subject.height)
+        moved.hip_from_pelvis = None if build <= AVERAGE else moved.average_hip(space)
+        moved_hanging, moved_rest = moved.mesh(space, build)
+        by_landmark.append((carried_landmarks(space, moved_hanging, moved_rest)[0] - base) / 0.5)
+        by_joint.append((moved_rest.joint_pos - rest.joint_pos) / 0.5)
+    return np.stack(by_landmark), np.stack(by_joint)
+
+
 @functools.lru_cache(maxsize=64)
 def _cached_body(subject: Subject) -> BodyModel:
     _check(subject)
     space = load_shape_space()
     search = _Search(subject)
     build = search.solve_build(space)
-    half, joint_pos = search.mesh(space, build)
-    vertices, faces, weights = space.full_vertices(half), space.faces, space.full_weights()
+    hanging, rest = search.mesh(space, build)
+    joint_pos = rest.joint_pos
+    vertices, faces, weights = space.full_vertices(rest.half), space.faces, space.full_weights()
     pieces = cut_bodies(vertices, faces, joint_pos)
     mass, com, inertia = body_inertia(pieces, joint_pos, subject.sex, subject.height, subject.mass)
-    for array in (vertices, weights, joint_pos, mass, com, inertia):
+    landmark_pos, landmark_normal = carried_landmarks(space, hanging, rest)
+    for array in (vertices, weights, joint_pos, mass, com, inertia, landmark_pos, landmark_normal):
         array.flags.writeable = False  # the model is shared through the cache
     return BodyModel(
         subject=subject,
@@ -83,6 +112,8 @@ def _cached_body(subject: Subject) -> BodyModel:
         faces=faces,
         weights=weights,
         provenance="default",
+        landmark_pos=landmark_pos,
+        landmark_normal=landmark_normal,
     )
 
 
@@ -112,24 +143,27 @@ class _Search:
         self.displacement = space.shape_displacement(subject.shape, subject.height)
         statures = np.array([0.0, 0.5, 1.0])
         self.hip_from_pelvis: np.ndarray | None = None
-        heights = [self._unscaled(space, AVERAGE, stature)[0][:, 2].max() for stature in statures]
+        heights = [self._unscaled(space, AVERAGE, stature)[1].half[:, 2].max() for stature in statures]
         self.stature = float(np.interp(subject.height, heights, statures))
-        average = self._unscaled(space, AVERAGE, self.stature)[1]
-        self.hip_from_pelvis = average[BODY_INDEX["L_Hip"]] - average[BODY_INDEX["Pelvis"]]
+        self.hip_from_pelvis = self.average_hip(space)
 
-    def _unscaled(self, space: ShapeSpace, build: float, stature: float) -> tuple[np.ndarray, np.ndarray]:
+    def average_hip(self, space: ShapeSpace) -> np.ndarray:
+        """Left hip centre from the pelvis joint at average build, before scaling to the height [m], shape (3,)."""
+        joint_pos = self._unscaled(space, AVERAGE, self.stature)[1].joint_pos
+        return joint_pos[BODY_INDEX["L_Hip"]] - joint_pos[BODY_INDEX["Pelvis"]]
+
+    def _unscaled(self, space: ShapeSpace, build: float, stature: float) -> tuple[np.ndarray, RestPose]:
         points = space.points(self.subject.sex, self.age, build, stature, self.displacement)
-        return straightened(space, points, self.hip_from_pelvis if build > AVERAGE else None)
+        return points, straightened(space, points, self.hip_from_pelvis if build > AVERAGE else None)
 
-    def mesh(self, space: ShapeSpace, build: float) -> tuple[np.ndarray, np.ndarray]:
-        """Left half and joint centres at the subject's height [m]."""
-        half, joint_pos = self._unscaled(space, build, self.stature)
-        scale = self.subject.height / half[:, 2].max()
-        return half * scale, joint_pos * scale
+    def mesh(self, space: ShapeSpace, build: float) -> tuple[np.ndarray, RestPose]:
+        """Left half with hanging arms [m] before scaling, and its rest pose at the subject's height."""
+        hanging, rest = self._unscaled(space, build, self.stature)
+        return hanging, rest.scaled(self.subject.height / rest.half[:, 2].max())
 
     def mass(self, space: ShapeSpace, build: float) -> float:
         """Mass of the mesh [kg] at a build."""
-        corner = space.full_vertices(self.mesh(space, build)[0])[space.faces]
+        corner = space.full_vertices(self.mesh(space, build)[1].half)[space.faces]
         return DENSITY / 6.0 * float(np.einsum("fi,fi->", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])))
 
     def solve_build(self, space: ShapeSpace) -> float:

@@ -15,6 +15,7 @@ exactly mirror-symmetric.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from dataset.body.landmarks import LANDMARKS, hip_centre
 from dataset.skeleton import BODY_INDEX, MIRROR_BODY, NUM_BODIES
 
 BONES_OF_BODY: Final[dict[str, tuple[str, ...]]] = {
@@ -53,8 +55,19 @@ BUILD_NODES: Final[tuple[tuple[float, float], ...]] = ((0.0, 0.0), (0.0, 0.5), (
 steps of one."""
 HEIGHT_NODES: Final[tuple[float, ...]] = (0.0, 0.5, 1.0)
 
+LIMB_LENGTHS: Final[tuple[tuple[str, tuple[float, float]], ...]] = (
+    ("measure-upperarm-length-incr", (0.1620, 0.1586)), ("measure-lowerarm-length-incr", (0.1545, 0.1523)),
+    ("measure-upperleg-height-incr", (0.2415, 0.2415)), ("measure-lowerleg-height-incr", (0.2465, 0.2465)),
+)  # fmt: skip
+"""Local changes that correct the limbs of every node, and the length of upper arm, forearm, thigh and shank between joint
+centres as fractions of height, (male, female), that they are chosen to give the adult of average height. Arms: de Leva (1996).
+Legs: between de Leva's men (.2425, .2493; his women have another hip), Drillis & Contini (.245, .246), and the nine adults
+of `schreiber2019` (.238, .227). As it comes the neutral mesh has .149, .141, .233, .260."""
+
 PRIOR_SD: Final[float] = 0.35
 """Prior standard deviation of a local change (Anny's scale: 1 is the extreme)."""
+NEUTRAL_ADULT: Final[dict[str, float]] = {"gender": 0.5, "age": 2 / 3, "height": 0.4}
+
 LOCAL_CHANGES: Final[tuple[str, ...]] = (
     "measure-upperarm-length-incr", "measure-lowerarm-length-incr", "measure-upperleg-height-incr",
     "measure-lowerleg-height-incr", "measure-shoulder-dist-incr", "measure-napetowaist-dist-incr",
@@ -83,7 +96,7 @@ class DistilConfig:
     """Output `.npz`; a `.json` with provenance is written beside it."""
     node_rank: int = 26
     """Principal components kept of the table of nodes."""
-    shape_rank: int = 20
+    shape_rank: int = 24
     """Principal components kept of the local changes."""
 
 
@@ -155,14 +168,49 @@ def _components(samples: np.ndarray, rank: int) -> tuple[np.ndarray, np.ndarray,
     return coefficients, right[:rank].reshape(rank, *samples.shape[1:]), float(error)
 
 
+def _height(points: np.ndarray) -> float:
+    """Standing height of a rest mesh [m]."""
+    return float(np.ptp(points[: -len(RIG_POINTS), 2]))
+
+
+def _human_limbs(model: Any, sex: int) -> np.ndarray:
+    """Displacement of the adult that gives it the limbs of `LIMB_LENGTHS`, per metre of height, shape (V + R, 3)."""
+    phenotypes = NEUTRAL_ADULT | {"gender": float(sex)}
+    adult = _rest_points(model, phenotypes)
+    rig = {name: row - len(RIG_POINTS) for row, (name, _) in enumerate(RIG_POINTS)}
+
+    def fractions(points: np.ndarray) -> np.ndarray:
+        at = {name: points[vertex] for name, (vertex, _) in LANDMARKS.items()}
+        elbow, knee, ankle = (
+            0.5 * (at[first] + at[second]) for first, second in (("LELB", "LELM"), ("LKNE", "LKNM"), ("LANK", "LMED"))
+        )
+        pairs = (
+            (points[rig["L_Shoulder"]], elbow), (elbow, points[rig["L_Wrist"]]), (hip_centre(at["LASI"], at["LPSI"]), knee),
+            (knee, ankle),
+        )  # fmt: skip
+        return np.array([np.linalg.norm(end - start) for start, end in pairs]) / _height(points)
+
+    units = [_rest_points(model, phenotypes, {label: 1.0}) - adult for label, _ in LIMB_LENGTHS]
+    wanted = np.array([fraction[sex] for _, fraction in LIMB_LENGTHS])
+    amounts = np.zeros(len(units))
+    for _ in range(12):
+        points = adult + np.tensordot(amounts, units, axes=1)
+        slopes = np.stack([(fractions(points + 1e-3 * unit) - fractions(points)) / 1e-3 for unit in units], axis=1)
+        amounts += np.linalg.solve(slopes, wanted - fractions(points))
+    corrected = adult + np.tensordot(amounts, units, axes=1)
+    if np.abs(fractions(corrected) - wanted).max() > 1e-5:
+        raise ValueError(f"anny: limb lengths: expected {wanted}, reached {fractions(corrected)}")
+    return np.tensordot(amounts, units, axes=1) / _height(adult)
+
+
 def _shape_directions(model: Any) -> np.ndarray:
-    """One prior standard deviation of every local change and extra phenotype on the neutral adult, shape (n, V + R, 3) [m]."""
-    adult = {"gender": 0.5, "age": 2 / 3, "height": 0.4}
+    """One prior standard deviation of every local change and extra phenotype on the neutral adult, (n, V + R, 3) [m]."""
+    adult = NEUTRAL_ADULT
     directions = []
     names = [(label,) for label in LOCAL_CHANGES] + [(f"l-{label}", f"r-{label}") for label in PAIRED_LOCAL_CHANGES]
     for labels in names:
-        plus = _rest_points(model, adult, {label: 1.0 for label in labels})
-        minus = _rest_points(model, adult, {label: -1.0 for label in labels})
+        plus = _rest_points(model, adult, dict.fromkeys(labels, 1.0))
+        minus = _rest_points(model, adult, dict.fromkeys(labels, -1.0))
         directions.append(0.5 * PRIOR_SD * (plus - minus))
     for label, spread in PHENOTYPE_SD.items():
         plus, minus = (_rest_points(model, adult | {label: value}) for value in (1.0, 0.5 if label == "muscle" else 0.0))
@@ -180,13 +228,17 @@ def main(cfg: DistilConfig) -> dict[str, Any]:
     print("building Anny (minutes at the first start) …", file=sys.stderr)
     model = anny.Anny(skinning_method="lbs", local_changes=local)
 
-    neutral = _rest_points(model, {"gender": 0.5, "age": 2 / 3, "height": 0.4})
+    neutral = _rest_points(model, NEUTRAL_ADULT)
     num_vertices = len(neutral) - len(RIG_POINTS)
     mirror = _mirror_vertices(neutral[:num_vertices])
     left = np.flatnonzero((neutral[:num_vertices, 1] > 1e-9) | (mirror == np.arange(num_vertices)))
     kept = np.concatenate([left, np.arange(num_vertices, len(neutral))])
 
-    nodes = np.stack([_rest_points(model, phenotypes) for phenotypes in _node_phenotypes()])[:, kept]
+    corrections = [_human_limbs(model, sex) for sex in (0, 1)]
+    nodes = np.stack([_rest_points(model, phenotypes) for phenotypes in _node_phenotypes()])
+    for node, phenotypes in zip(nodes, _node_phenotypes()):
+        node += _height(node) * corrections[int(phenotypes["gender"])]
+    nodes = nodes[:, kept]
     mean = nodes.mean(axis=0)
     node_table, node_basis, node_error = _components(nodes - mean, cfg.node_rank)
     directions = _shape_directions(model)[:, kept]

@@ -23,7 +23,7 @@ _SIDED_LABELS: Final[dict[str, tuple[str, ...]]] = {
     "#ASI": ("#fwt",), "#PSI": ("#bwt",), "#HEE": ("#hel",), "#WRA": ("#iwr",), "#WRB": ("#owr",), "#THM": ("#thmb", "#thm"),
     "#FIN": ("#fin",), "#UPA": ("#upa",), "#FRM": ("#frm",), "#THI": ("#thi",), "#TIB": ("#tib",), "#SHN": ("#shn",),
     "#TTC": ("#ttc", "#tub"), "#FAX": ("#fax", "#hfb"), "#SIA": ("#sia",), "#SRS": ("#srs",), "#SAA": ("#saa",),
-    "#MED": ("#mma",), "#KNM": ("#mknee",), "#TIP": ("#toetip", "#hlx"), "#MT1": ("#d1m",), "#MT5": ("#d5m",),
+    "#MED": ("#mma",), "#KNM": ("#mknee",), "#TIP": ("#toetip",), "#HLX": ("#hlx",), "#MT1": ("#d1m",), "#MT5": ("#d5m",),
     "": ("#wrist", "#wristmed", "#wristlat", "#thighfront", "#shankfront", "#th1", "#sh1", "#sh2", "#lthi", "#lsha", "#thigh1"),
 }  # fmt: skip
 """Our landmark -> labels that mean it before the laboratory table is asked; "" are labels whose spot is not on our skin

@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from dataset.body.landmarks import LANDMARKS
+from dataset.body.landmarks import LANDMARK_ROW, LANDMARKS
 from dataset.body.model import BodyModel
 from dataset.skeleton import BODY_INDEX
 
@@ -34,6 +34,8 @@ class MarkerSet:
     """Marker labels in the set's own spelling, length M."""
     vertices: np.ndarray
     """Vertex of the default topology under each marker, shape (M,), int64."""
+    landmarks: tuple[str, ...]
+    """Landmark under each marker, length M; empty where markers follow the skin."""
     bodies: np.ndarray | None
     """Body that carries each marker rigidly, shape (M,), int64; None where markers follow the skin."""
     offset: float
@@ -73,13 +75,13 @@ _CMU: Final[tuple[str, ...]] = (
 )  # fmt: skip
 
 DENSE_LEFT: Final[tuple[int, ...]] = (
-    7524, 7578, 7652, 7761, 8044, 8093, 8180, 8199, 8213, 8225, 8262, 8344, 8409, 8493, 9030, 9248, 9464, 9605, 9846, 10090,
-    10120, 10193, 10352, 10397, 10512, 10576, 10633, 10677, 10718, 10721, 10785, 10806, 10839, 10844, 10900, 10921, 10930,
-    10956, 10981, 10994, 11029, 11037, 11077, 11094, 11120, 11165, 11201, 11231, 11275, 11302, 11311, 11347, 11352, 11376,
-    11416, 11943, 12323, 12349, 12556, 12798, 12834, 12942, 13033, 13313,
+    7301, 7469, 7635, 7651, 7811, 8034, 8100, 8112, 8139, 8185, 8196, 8230, 8261, 8290, 8366, 8410, 8478, 8601,
+    9030, 9464, 10036, 10092, 10122, 10269, 10353, 10452, 10529, 10575, 10597, 10639, 10717, 10738, 10744, 10769,
+    10837, 10869, 10880, 10909, 10928, 10942, 10976, 11019, 11047, 11068, 11095, 11104, 11120, 11195, 11226, 11237,
+    11306, 11318, 11320, 11350, 11392, 12131, 12349, 12697, 12762, 12937, 12967, 12991, 13029, 13311,
 )  # fmt: skip
 """Left vertices of the 64 mirror pairs of the dense set: `dense_points.area_uniform_pairs` on the neutral adult (one point per
-145 cm² of skin)."""
+147 cm² of skin)."""
 
 
 def landmark_set(name: str, labels: Sequence[str], landmarks: Sequence[str]) -> MarkerSet:
@@ -99,6 +101,7 @@ def landmark_set(name: str, labels: Sequence[str], landmarks: Sequence[str]) -> 
     return MarkerSet(
         name=name,
         labels=tuple(labels),
+        landmarks=tuple(landmarks),
         vertices=np.array([LANDMARKS[landmark][0] for landmark in landmarks], dtype=np.int64),
         bodies=np.array([BODY_INDEX[LANDMARKS[landmark][1]] for landmark in landmarks], dtype=np.int64),
         offset=MARKER_OFFSET,
@@ -121,6 +124,7 @@ def _dense_set() -> MarkerSet:
         name="dense",
         labels=tuple(f"{side}{index:02d}" for index in range(len(pairs)) for side in "LR"),
         vertices=np.array(pairs, dtype=np.int64).ravel(),
+        landmarks=(),
         bodies=None,
         offset=0.0,
     )
@@ -169,17 +173,22 @@ def marker_points(body: BodyModel, markers: MarkerSet) -> tuple[np.ndarray, np.n
         markers: Marker set.
 
     Returns:
-        Centres of the markers [m], axes and origin of `body.joint_pos`, shape (M, 3), float64: skin vertex plus
-        `markers.offset` along the outward normal; bodies that carry them, shape (M, 4), int32; their weights, rows
+        Centres of the markers [m], axes and origin of `body.joint_pos`, shape (M, 3), float64: skin plus `markers.offset`
+        along the outward normal (laboratory markers where the bone carries them, `BodyModel.landmark_pos`); bodies that carry them, shape (M, 4), int32; their weights, rows
         summing to 1, shape (M, 4), float32 (rigid markers: weight 1 in the first column, the body repeated under zeros).
 
     On a body of another topology (a user's SMPL file) each marker goes to the skin vertex nearest to where the default body
     of the same subject has it, after moving that point with the joints that carry it: the same place to about a centimetre.
     """
-    vertices = markers.vertices if _has_default_topology(body) else _transferred_vertices(body, markers)
-    points = body.vertices[vertices]
-    if markers.offset:
-        points = points + markers.offset * _vertex_normals(body)[vertices]
+    if not _has_default_topology(body):
+        vertices, carried = _transferred(body, markers)
+        points = body.vertices[vertices] + markers.offset * _vertex_normals(body)[vertices] + carried
+    elif markers.landmarks and body.landmark_pos is not None and body.landmark_normal is not None:
+        rows, vertices = [LANDMARK_ROW[landmark] for landmark in markers.landmarks], markers.vertices
+        points = body.landmark_pos[rows] + markers.offset * body.landmark_normal[rows]
+    else:
+        vertices = markers.vertices
+        points = body.vertices[vertices] + markers.offset * _vertex_normals(body)[vertices]
     if markers.bodies is not None:
         bodies = np.repeat(markers.bodies[:, None], 4, axis=1).astype(np.int32)
         weights = np.zeros((markers.num_markers, 4), dtype=np.float32)
@@ -198,15 +207,20 @@ def _has_default_topology(body: BodyModel) -> bool:
     return len(body.vertices) == load_shape_space().num_vertices
 
 
-def _transferred_vertices(body: BodyModel, markers: MarkerSet) -> np.ndarray:
-    """Vertex of a body of another topology under each marker, shape (M,)."""
+def _transferred(body: BodyModel, markers: MarkerSet) -> tuple[np.ndarray, np.ndarray]:
+    """Vertex under each marker on a body of another topology, shape (M,), and how far bones carry markers off it, (M, 3)."""
     from dataset.body.default import MAX_HEIGHT, MIN_HEIGHT, make_body, mass_range
 
-    subject = dataclasses.replace(body.subject, shape=(), height=float(np.clip(body.subject.height, MIN_HEIGHT, MAX_HEIGHT)))
+    height = float(np.clip(body.subject.height, MIN_HEIGHT, MAX_HEIGHT))
+    subject = dataclasses.replace(body.subject, shape=(), height=height)
     source = make_body(dataclasses.replace(subject, mass=float(np.clip(subject.mass, *mass_range(subject)))))
     moved = source.weights[markers.vertices].astype(np.float64) @ (body.joint_pos - source.joint_pos)
     target = source.vertices[markers.vertices] + moved
-    return np.array([np.linalg.norm(body.vertices - point, axis=1).argmin() for point in target], dtype=np.int64)
+    nearest = np.array([np.linalg.norm(body.vertices - point, axis=1).argmin() for point in target], dtype=np.int64)
+    if not markers.landmarks or source.landmark_pos is None:
+        return nearest, np.zeros((markers.num_markers, 3))
+    rows = [LANDMARK_ROW[landmark] for landmark in markers.landmarks]
+    return nearest, source.landmark_pos[rows] - source.vertices[markers.vertices]
 
 
 def _vertex_normals(body: BodyModel) -> np.ndarray:

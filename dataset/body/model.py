@@ -55,6 +55,11 @@ class BodyModel:
     """Skinning weights of each vertex, at most 4 non-zero a row, shape (V, N), float32; rows sum to 1."""
     provenance: str
     """What the body was made from (`default`, or the user's file)."""
+    landmark_pos: np.ndarray | None = None
+    """Skin landmarks in the rest pose [m], axes and origin of `joint_pos`, in the order of `dataset.body.landmarks.LANDMARKS`,
+    shape (L, 3): placed with hanging arms as laboratories do, then carried rigidly by their bone. None where unknown."""
+    landmark_normal: np.ndarray | None = None
+    """Outward unit normals of the skin there, carried alike, shape (L, 3)."""
 
     @property
     def offset(self) -> np.ndarray:

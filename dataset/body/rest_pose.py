@@ -9,12 +9,14 @@ Axis legend: H left-half vertices, R rig points, N = 24 bodies.
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from dataset.body.landmarks import JOINT_MIDPOINTS, LANDMARKS, hip_centre
-from dataset.body.shape_space import RIG_POINT_NAMES, ShapeSpace
+from dataset.body.shape_space import RIG_POINT_NAMES, ShapeSpace, load_shape_space
 from dataset.skeleton import BODY_INDEX, MIRROR_BODY, MIRROR_VECTOR, NUM_BODIES, PARENTS
 
 _CARRIER_OF_RIG_POINT: Final[dict[str, str]] = {
@@ -61,10 +63,31 @@ def joint_centres(
     return centres
 
 
-def straightened(
-    space: ShapeSpace, points: np.ndarray, hip_from_pelvis: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Left-half vertices (H, 3) and joint centres (N, 3) in the rest pose [m].
+@dataclass(frozen=True, kw_only=True)
+class RestPose:
+    """A left half mesh in the rest pose, and how its bones got there."""
+
+    half: np.ndarray
+    """Left-half vertices [m], shape (H, 3); floor z = 0, pelvis at x = y = 0."""
+    joint_pos: np.ndarray
+    """Joint centres [m], shape (N, 3)."""
+    rotation: np.ndarray
+    """Rotation of each body from hanging arms to the rest pose, shape (N, 3, 3)."""
+    translation: np.ndarray
+    """Its translation [m], shape (N, 3): a point x on the bone went to rotation · x + translation."""
+
+    def scaled(self, scale: float) -> RestPose:
+        """The same body, larger by a factor; still maps the unscaled mesh with hanging arms."""
+        return RestPose(
+            half=self.half * scale,
+            joint_pos=self.joint_pos * scale,
+            rotation=self.rotation * scale,
+            translation=self.translation * scale,
+        )
+
+
+def straightened(space: ShapeSpace, points: np.ndarray, hip_from_pelvis: np.ndarray | None = None) -> RestPose:
+    """The rest pose of a left half with hanging arms.
 
     Args:
         space: Shape space of the mesh.
@@ -72,21 +95,67 @@ def straightened(
         hip_from_pelvis: See `joint_centres`.
     """
     half, rig = points[: len(space.left_vertex)], points[len(space.left_vertex) :]
+    rotation, translation = np.tile(np.eye(3), (NUM_BODIES, 1, 1)), np.zeros((NUM_BODIES, 3))
     for _ in range(_PASSES):
         centres = joint_centres(space, half, rig, hip_from_pelvis)
-        rotation, translation = _limb_transforms(space, half, rig, centres)
-        blended = space.half_weights @ np.concatenate([rotation.reshape(NUM_BODIES, 9), translation], axis=1)
+        turn, shift = _limb_transforms(space, half, rig, centres)
+        blended = space.half_weights @ np.concatenate([turn.reshape(NUM_BODIES, 9), shift], axis=1)
         half = np.einsum("hij,hj->hi", blended[:, :9].reshape(-1, 3, 3), half) + blended[:, 9:]
         moved = rig.copy()
         for row, name in enumerate(RIG_POINT_NAMES):
             if name in _CARRIER_OF_RIG_POINT:
                 body = BODY_INDEX[_CARRIER_OF_RIG_POINT[name]]
-                moved[row] = rotation[body] @ rig[row] + translation[body]
+                moved[row] = turn[body] @ rig[row] + shift[body]
         rig = moved
+        rotation = turn @ rotation
+        translation = np.einsum("nij,nj->ni", turn, translation) + shift
     half[space.left_vertex == space.right_vertex, 1] = 0.0
     centres = joint_centres(space, half, rig, hip_from_pelvis)
-    shift = np.array([centres[0, 0], 0.0, half[:, 2].min()])
-    return half - shift, centres - shift
+    origin = np.array([centres[0, 0], 0.0, half[:, 2].min()])
+    return RestPose(
+        half=half - origin, joint_pos=centres - origin, rotation=rotation, translation=translation - origin
+    )
+
+
+def carried_landmarks(space: ShapeSpace, hanging: np.ndarray, rest: RestPose) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks as laboratories place them: on the skin with hanging arms, then carried rigidly by their bone.
+
+    Raising the arms slides the skin over the bone: the vertex on the acromion moves 30 mm towards the neck.
+
+    Args:
+        space: Shape space of the mesh.
+        hanging: Left-half vertices with hanging arms [m], shape (>= H, 3).
+        rest: The rest pose of that mesh.
+
+    Returns:
+        Positions in the rest pose [m] and outward unit normals of the skin, both shape (L, 3), in the order of `LANDMARKS`.
+    """
+    skin = space.full_vertices(hanging[: len(space.left_vertex)])
+    vertices = np.array([vertex for vertex, _ in LANDMARKS.values()])
+    bodies = np.array([BODY_INDEX[body] for _, body in LANDMARKS.values()])
+    normal = _normals_at(skin, space.faces, vertices)
+    position = np.einsum("lij,lj->li", rest.rotation[bodies], skin[vertices]) + rest.translation[bodies]
+    turned = np.einsum("lij,lj->li", rest.rotation[bodies], normal)
+    return position, turned / np.linalg.norm(turned, axis=1, keepdims=True)
+
+
+@functools.cache
+def _faces_around(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles that touch a landmark, and the landmark of each: rows of the default topology's faces."""
+    faces = load_shape_space().faces
+    vertices = np.array([vertex for vertex, _ in LANDMARKS.values()])
+    owner = np.full(load_shape_space().num_vertices, -1)
+    owner[vertices] = np.arange(count)
+    rows, corner = np.nonzero(owner[faces] >= 0)
+    return rows, owner[faces][rows, corner]
+
+
+def _normals_at(skin: np.ndarray, faces: np.ndarray, vertices: np.ndarray) -> np.ndarray:
+    rows, owner = _faces_around(len(vertices))
+    corner = skin[faces[rows]]
+    normal = np.zeros((len(vertices), 3))
+    np.add.at(normal, owner, np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]))
+    return normal
 
 
 def _half_index(space: ShapeSpace, landmark: str) -> int:
@@ -110,7 +179,7 @@ def _limb_transforms(
     foot = half[_half_index(space, "LTOE")] - half[_half_index(space, "LHEE")]
     upper, fore, hand = at("L_Elbow") - at("L_Shoulder"), at("L_Wrist") - at("L_Elbow"), at("L_Hand") - at("L_Wrist")
     palm = knuckle("index_knuckle") - knuckle("little_knuckle")
-    hinge = np.cross(upper, fore)
+    hinge = _cross(upper, fore)
     if np.linalg.norm(hinge) < 0.05 * np.linalg.norm(upper) * np.linalg.norm(fore):
         hinge = down  # the arm is straight already: its hinge is vertical from the pass before
 
@@ -141,9 +210,9 @@ def _turn(along: np.ndarray, across: np.ndarray, to_along: np.ndarray, to_across
 
     def frame(first: np.ndarray, second: np.ndarray) -> np.ndarray:
         first = first / np.linalg.norm(first)
-        third = np.cross(first, second)
+        third = _cross(first, second)
         third = third / np.linalg.norm(third)
-        return np.stack([first, np.cross(third, first), third], axis=1)
+        return np.stack([first, _cross(third, first), third], axis=1)
 
     return frame(to_along, to_across) @ frame(along, across).T
 
@@ -151,6 +220,11 @@ def _turn(along: np.ndarray, across: np.ndarray, to_along: np.ndarray, to_across
 def _shortest_turn(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     """Smallest rotation taking the direction of `start` to the unit vector `end`, shape (3, 3)."""
     start = start / np.linalg.norm(start)
-    axis = np.cross(start, end)
+    axis = _cross(start, end)
     cross = np.array([[0.0, -axis[2], axis[1]], [axis[2], 0.0, -axis[0]], [-axis[1], axis[0], 0.0]])
     return np.eye(3) + cross + cross @ cross / (1.0 + start @ end)
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross product of two single vectors: numpy's own spends 50 µs on the general case."""
+    return np.array([a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]])

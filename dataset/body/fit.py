@@ -1,0 +1,359 @@
+"""Fit the body to markers: poses of a known body, and the proportions of an unknown one.
+
+Axis legend: T frames, L labels of the file, M markers of them that are landmarks of the body, N = 24 bodies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from dataset import rotation
+from dataset.body.default import MAX_HEIGHT, MIN_HEIGHT, make_body, mass_range, shape_derivatives
+from dataset.body.joint_priors import LIMIT_SPREAD, UNPLACED, joint_precision, joint_range, marker_spread
+from dataset.body.landmarks import LANDMARK_ROW, LANDMARKS
+from dataset.body.marker_labels import canonical_label
+from dataset.body.marker_sets import MarkerSet, landmark_set, marker_points
+from dataset.body.model import BodyModel
+from dataset.kinematics import forward_kinematics
+from dataset.schema import Motion, Subject
+from dataset.skeleton import BODY_INDEX, NUM_BODIES, PARENTS
+
+HUBER: Final[float] = 4.0
+"""Marker error in standard deviations from which it counts linearly: a swapped label does not bend the body."""
+
+STEP_RATE: Final[float] = 30.0
+"""Standard deviation of joint speed [rad/s] for the pull towards the frame before: decides only what no marker sees."""
+
+_ARMS_DOWN: Final[float] = 1.3
+"""Turn of the shoulders [rad] from the rest pose to hanging arms: the second of two starting poses."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitReport:
+    """How well markers and body agree."""
+
+    rms: float
+    """Root mean square distance of markers from their place on the body [m]."""
+    worst: float
+    """Largest distance [m]."""
+    per_marker: dict[str, float]
+    """Root mean square distance of each used label [m]."""
+    ignored: tuple[str, ...]
+    """Labels that are no landmark of the body, or a second label of the same."""
+    height_is_given: bool
+    """False where the height was found from the markers."""
+    shape_size: float
+    """Root mean square of the shape coefficients [prior standard deviations]; above 1.5 the body is unlikely."""
+    frames: tuple[int, ...]
+    """Frames that the proportions were fitted on."""
+
+    def describe(self) -> str:
+        """One line for a log."""
+        name = max(self.per_marker, key=lambda label: self.per_marker[label])
+        return (
+            f"{len(self.per_marker)} markers, RMS {1e3 * self.rms:.1f} mm, worst {1e3 * self.worst:.1f} mm "
+            f"(label with the largest RMS: {name}, {1e3 * self.per_marker[name]:.1f} mm), shape {self.shape_size:.2f} sd"
+        )
+
+
+def used_labels(labels: Sequence[str]) -> tuple[list[int], MarkerSet, tuple[str, ...]]:
+    """Which labels of a file the body knows.
+
+    Returns:
+        Index of each known label, the marker set of their landmarks, and the labels left out.
+    """
+    index, landmarks = [], []
+    for position, label in enumerate(labels):
+        landmark = canonical_label(label)
+        if landmark in LANDMARKS and landmark not in landmarks and landmark[1:] not in UNPLACED:
+            index.append(position)
+            landmarks.append(landmark)
+    ignored = tuple(label for position, label in enumerate(labels) if position not in index)
+    return index, landmark_set("file", [labels[position] for position in index], landmarks), ignored
+
+
+def fit_pose(
+    body: BodyModel,
+    labels: Sequence[str],
+    markers: np.ndarray,
+    *,
+    frame_rate: float,
+    name: str = "fit",
+    source: str = "markers",
+) -> tuple[Motion, np.ndarray]:
+    """Motion of a body that follows markers (inverse kinematics), gaps allowed.
+
+    Args:
+        body: Body of the subject.
+        labels: Labels of the file, length L; those that are no landmark of the body are left out.
+        markers: Positions [m], world (z up), shape (T, L, 3); NaN in gaps.
+        frame_rate: Frames per second [Hz].
+        name: Name of the motion.
+        source: Source of the motion.
+
+    Returns:
+        The motion, and the distance of each marker from its place on the body [m], shape (T, L); NaN in gaps and for
+        labels left out.
+
+    Raises:
+        ValueError: If fewer than three markers of the trunk or six in all are known in every frame; if shapes disagree.
+    """
+    problem = _Problem(labels, markers)
+    problem.place_on(body)
+    root, quat = problem.solve(np.arange(len(markers)), frame_rate)
+    residual = np.full(markers.shape[:2], np.nan)
+    residual[:, problem.index] = np.linalg.norm(problem.errors(root, quat), axis=2)
+    motion = Motion(name=name, source=source, frame_rate=frame_rate, root_pos=root, quat=quat, subject=body.subject)
+    return motion, residual
+
+
+class _Problem:
+    """Markers of one trial and, once placed, their points on one body."""
+
+    def __init__(self, labels: Sequence[str], markers: np.ndarray) -> None:
+        markers = np.asarray(markers, dtype=np.float64)
+        if markers.ndim != 3 or markers.shape[1:] != (len(labels), 3) or not len(markers):
+            raise ValueError(f"markers: expected shape (T, {len(labels)}, 3) with T > 0, got {markers.shape}")
+        self.index, self.set, self.ignored = used_labels(labels)
+        self.targets = np.ascontiguousarray(markers[:, self.index])
+        self.targets[~np.isfinite(self.targets).all(axis=2)] = np.nan
+        self.landmarks = [canonical_label(label) or "" for label in self.set.labels]
+        self.carrier = np.array([BODY_INDEX[LANDMARKS[landmark][1]] for landmark in self.landmarks], dtype=np.int64)
+        self.spread = np.array([marker_spread(landmark) for landmark in self.landmarks])
+        seen = np.isfinite(self.targets[:, :, 0])
+        trunk = np.isin(self.carrier, [BODY_INDEX[name] for name in ("Pelvis", "Torso", "Spine", "Chest")])
+        self.count = np.where((seen & trunk).sum(axis=1) >= 3, seen.sum(axis=1), 0)
+        self.is_trunk = trunk
+        if self.count.max() < 6:
+            raise ValueError(
+                "fit: expected a frame with at least 6 markers that are landmarks of the body, 3 of them on pelvis and trunk; "
+                f"the labels give {', '.join(self.landmarks) or 'none'} (ignored: {', '.join(self.ignored[:12]) or 'none'})"
+            )
+
+    def place_on(self, body: BodyModel) -> None:
+        """Points of the markers on a body."""
+        points, _, _ = marker_points(body, self.set)
+        self.offset = body.offset
+        self.points = points - body.joint_pos[self.carrier]
+        self.rest = points
+
+    def solve(self, frames: np.ndarray, frame_rate: float, start: tuple[np.ndarray, np.ndarray] | None = None):
+        """Pelvis positions (T, 3) and quaternions (T, N, 4) of the chosen frames, forwards and backwards from the fullest."""
+        targets = np.ascontiguousarray(self.targets[frames])
+        root, quat = np.zeros((len(frames), 3)), np.tile(rotation.IDENTITY, (len(frames), NUM_BODIES, 1))
+        if start is not None:
+            root[:], quat[:] = start
+            for frame in range(len(frames)):
+                self._run(targets, np.array([frame]), root, quat, 0.0, 20)
+            return root, quat
+        seed = int(self.count[frames].argmax())
+        if self.count[frames][seed] < 6:
+            raise ValueError("fit: none of the chosen frames has 6 known markers, 3 of them on pelvis and trunk")
+        root[seed], quat[seed] = self._first_pose(targets[seed])
+        step_precision = (frame_rate / STEP_RATE) ** 2
+        self._run(targets, np.arange(seed, len(frames)), root, quat, step_precision, 20)
+        self._run(targets, np.arange(seed, -1, -1), root, quat, step_precision, 20)
+        return root, quat
+
+    def errors(self, root: np.ndarray, quat: np.ndarray) -> np.ndarray:
+        """Observed minus modelled marker positions [m] of all frames, shape (T, M, 3)."""
+        return self.errors_on(np.arange(len(self.targets)), root, quat)
+
+    def errors_on(self, frames: np.ndarray, root: np.ndarray, quat: np.ndarray) -> np.ndarray:
+        """`errors` where root and quat are of the chosen frames, shape (K, M, 3)."""
+        body_pos, body_quat = forward_kinematics(self.offset, root, quat)
+        turned = rotation.rotate(body_quat[:, self.carrier], self.points)
+        return self.targets[frames] - body_pos[:, self.carrier] - turned
+
+    def pose_jacobian(self, body_pos: np.ndarray, body_rot: np.ndarray) -> np.ndarray:
+        """Change of the markers of one frame with pelvis position and right turns of the bodies, shape (M, 3, 3 + 3 N)."""
+        place = body_pos[self.carrier] + np.einsum("mij,mj->mi", body_rot[self.carrier], self.points)
+        jacobian = np.zeros((self.set.num_markers, 3, 3 + 3 * NUM_BODIES))
+        jacobian[:, :, :3] = np.eye(3)
+        for marker, body in enumerate(self.carrier):
+            while body >= 0:
+                axes = np.cross(body_rot[body].T, place[marker] - body_pos[body]).T
+                jacobian[marker, :, 3 + 3 * body : 6 + 3 * body] = axes
+                body = PARENTS[body]
+        return jacobian
+
+    def _first_pose(self, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pose of one frame from nothing: the trunk by rigid alignment, then the better of arms out and arms down."""
+        seen = np.isfinite(targets[:, 0])
+        trunk = seen & self.is_trunk
+        turn, shift = _rigid_alignment(self.rest[trunk], targets[trunk])
+        best: tuple[float, np.ndarray, np.ndarray] | None = None
+        for angle in (0.0, _ARMS_DOWN):
+            root = (turn @ self.offset[0] + shift)[None]
+            quat = np.tile(rotation.IDENTITY, (1, NUM_BODIES, 1))
+            quat[0, 0] = rotation.from_matrix(turn)
+            quat[0, BODY_INDEX["L_Shoulder"]] = rotation.from_axis_angle((1.0, 0.0, 0.0), -angle)
+            quat[0, BODY_INDEX["R_Shoulder"]] = rotation.from_axis_angle((1.0, 0.0, 0.0), angle)
+            cost = self._run(targets[None], np.array([0]), root, quat, 0.0, 100)[0]
+            if best is None or cost < best[0]:
+                best = (cost, root[0], quat[0])
+        assert best is not None
+        return best[1], best[2]
+
+    def _run(self, targets, order, root, quat, step_precision: float, iterations: int) -> np.ndarray:
+        from dataset.body.inverse_kinematics import solve_frames
+
+        cost = np.zeros(len(targets))
+        solve_frames(
+            targets, order, self.points, self.carrier, 1.0 / self.spread**2, self.offset, np.array(PARENTS), joint_precision(),
+            joint_range(), LIMIT_SPREAD**-2, step_precision, HUBER, iterations, 1e-5, root, quat, cost,
+        )  # fmt: skip
+        return cost
+
+
+def _rigid_alignment(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rotation (3, 3) and shift (3,) that bring points (M, 3) nearest to others (Kabsch 1976)."""
+    source_center, target_center = source.mean(axis=0), target.mean(axis=0)
+    left, _, right = np.linalg.svd((target - target_center).T @ (source - source_center))
+    flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    turn = left @ flip @ right
+    return turn, target_center - turn @ source_center
+
+
+def fit_subject(
+    labels: Sequence[str],
+    markers: np.ndarray,
+    *,
+    mass: float,
+    height: float | None = None,
+    sex: float = 0.5,
+    age: float = 30.0,
+    name: str = "subject",
+    max_frames: int = 5,
+    num_shape: int = 20,
+    iterations: int = 8,
+) -> tuple[Subject, FitReport]:
+    """Proportions of a person from markers, best of a standing trial: height (unless given) and shape coefficients.
+
+    Minimises Σ |x_m − p_m(pose, height, shape)|² / (K σ_m²) over the K chosen frames + |shape|² + priors of the joints, by
+    Gauss-Newton over poses and proportions together; mass, sex and age are taken as given (they are not separable from
+    markers). The masses and inertias of the body follow from the subject that is returned (`make_body`).
+
+    Args:
+        labels: Labels of the file, length L.
+        markers: Positions [m], world (z up), shape (T, L, 3); NaN in gaps. Up to `max_frames` well-seen frames are used.
+        mass: Body mass [kg].
+        height: Standing height [m] if known; None finds it.
+        sex: 0 male, 1 female, 0.5 unknown.
+        age: Age [years].
+        name: Name of the subject.
+        max_frames: Number of frames K at most.
+        num_shape: Number of shape coefficients.
+        iterations: Gauss-Newton steps at most.
+
+    Raises:
+        ValueError: As `fit_pose`; if height or mass are outside the body's range.
+    """
+    problem = _Problem(labels, markers)
+    full = np.flatnonzero(problem.count >= 0.9 * problem.count.max())
+    frames = np.unique(full[np.linspace(0, len(full) - 1, min(max_frames, len(full))).round().astype(int)])
+    guess = height if height is not None else _height_guess(problem, frames, mass, sex, age)
+    subject = _within_mass_range(Subject(name=name, sex=sex, height=guess, mass=mass, age=age, shape=(0.0,) * num_shape))
+
+    problem.place_on(make_body(subject))
+    root, quat = problem.solve(frames, frame_rate=100.0)
+    for _ in range(iterations):
+        step, root, quat = _proportion_step(problem, subject, height is None, frames, root, quat)
+        shape = tuple(float(value) for value in np.clip(np.add(subject.shape, step[1:]), -3.0, 3.0))
+        grown = float(np.clip(subject.height * np.exp(step[0]), MIN_HEIGHT, MAX_HEIGHT)) if height is None else height
+        subject = _within_mass_range(dataclasses.replace(subject, shape=shape, height=grown))
+        problem.place_on(make_body(subject))
+        root, quat = problem.solve(frames, 100.0, (root, quat))
+        if np.abs(step).max() < 0.02:
+            break
+    make_body(dataclasses.replace(subject, mass=mass))  # refuses a mass outside the range, with the range
+    error = np.linalg.norm(problem.errors_on(frames, root, quat), axis=2)
+    return subject, FitReport(
+        rms=float(np.sqrt(np.nanmean(error**2))),
+        worst=float(np.nanmax(error)),
+        per_marker={label: float(np.sqrt(np.nanmean(error[:, i] ** 2))) for i, label in enumerate(problem.set.labels)},
+        ignored=problem.ignored,
+        height_is_given=height is not None,
+        shape_size=float(np.sqrt(np.mean(np.square(subject.shape)))),
+        frames=tuple(int(frame) for frame in frames),
+    )
+
+
+_LENGTH_PAIRS: Final[tuple[tuple[str, str], ...]] = (
+    ("LKNE", "LANK"), ("RKNE", "RANK"), ("LELB", "LWRB"), ("RELB", "RWRB"), ("LASI", "LKNE"), ("RASI", "RKNE"),
+    ("LSHO", "LELB"), ("RSHO", "RELB"), ("LASI", "RASI"), ("LHEE", "LTOE"), ("RHEE", "RTOE"), ("C7", "SACR"), ("C7", "LPSI"),
+)  # fmt: skip
+"""Landmarks whose distance hardly depends on the pose: their ratio to the average body's gives a first height."""
+
+
+def _height_guess(problem: _Problem, frames: np.ndarray, mass: float, sex: float, age: float) -> float:
+    """Height [m] at which the average body's segments are as long as the markers say."""
+    reference = make_body(Subject(name="reference", sex=sex, height=1.72, mass=65.0, age=age))
+    problem.place_on(reference)
+    targets = np.nanmedian(problem.targets[frames], axis=0)
+    ratios = []
+    for pair in _LENGTH_PAIRS:
+        if all(landmark in problem.landmarks for landmark in pair):
+            first, second = (problem.landmarks.index(landmark) for landmark in pair)
+            model = np.linalg.norm(problem.rest[first] - problem.rest[second])
+            ratios.append(np.linalg.norm(targets[first] - targets[second]) / model)
+    if not np.isfinite(ratios).any():
+        return 1.72
+    return float(np.clip(1.72 * np.nanmedian(ratios), MIN_HEIGHT, MAX_HEIGHT))
+
+
+def _within_mass_range(subject: Subject) -> Subject:
+    """The subject, or while proportions are being searched the nearest one whose mass its height and shape allow."""
+    low, high = mass_range(subject)
+    return dataclasses.replace(subject, mass=float(np.clip(subject.mass, 1.001 * low, 0.999 * high)))
+
+
+def _proportion_step(
+    problem: _Problem, subject: Subject, free_height: bool, frames: np.ndarray, root: np.ndarray, quat: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gauss-Newton step of (log height, shape coefficients), shape (1 + S,), jointly with the poses."""
+    by_landmark, by_joint = shape_derivatives(subject)
+    by_vertex = by_landmark[:, [LANDMARK_ROW[landmark] for landmark in problem.landmarks]]
+    parents = np.array(PARENTS)
+    offset_by = by_joint.copy()
+    offset_by[:, 1:] -= by_joint[:, parents[1:]]
+    point_by = by_vertex - by_joint[:, problem.carrier]
+    offset_by = np.concatenate([problem.offset[None] * free_height, offset_by])
+    point_by = np.concatenate([problem.points[None] * free_height, point_by])
+
+    body_pos, body_quat = forward_kinematics(problem.offset, root, quat)
+    body_rot = rotation.to_matrix(body_quat)
+    # Landmarks moved by each proportion in each pose, shape (S, K, N, 3), then (S, K, M, 3).
+    moved = np.zeros((len(offset_by), len(frames), NUM_BODIES, 3))
+    for body in range(1, NUM_BODIES):
+        moved[:, :, body] = moved[:, :, PARENTS[body]] + np.einsum("kij,sj->ski", body_rot[:, PARENTS[body]], offset_by[:, body])
+    moved_by = moved[:, :, problem.carrier] + np.einsum("kmij,smj->skmi", body_rot[:, problem.carrier], point_by)
+
+    error = problem.errors_on(frames, root, quat)
+    distance = np.linalg.norm(error, axis=2) / problem.spread
+    scale = np.sqrt(np.minimum(1.0, HUBER / np.maximum(distance, 1e-12)) / len(frames)) / problem.spread
+    scale = np.where(np.isfinite(error[:, :, 0]), scale, 0.0)
+    error = np.nan_to_num(error) * scale[:, :, None]
+    size, dofs = len(point_by), 3 + 3 * NUM_BODIES
+    normal, gradient = np.zeros((size + len(frames) * dofs,) * 2), np.zeros(size + len(frames) * dofs)
+    precision = np.concatenate([np.full(3, 1e-3), (joint_precision() / len(frames)).ravel() + 1e-3])
+    for k in range(len(frames)):
+        pose = problem.pose_jacobian(body_pos[k], body_rot[k])
+        jacobian = np.concatenate([moved_by[:, k].transpose(1, 2, 0), pose], axis=2) * scale[k, :, None, None]
+        jacobian = jacobian.reshape(-1, size + dofs)
+        own = np.r_[:size, size + k * dofs : size + (k + 1) * dofs]
+        normal[np.ix_(own, own)] += jacobian.T @ jacobian
+        gradient[own] += jacobian.T @ error[k].ravel()
+        normal[own[size:], own[size:]] += precision
+        gradient[own[size + 3 :]] -= precision[3:] * rotation.to_rotation_vector(quat[k]).ravel()
+    normal[range(size), range(size)] += np.r_[1.0 if free_height else 1e6, np.ones(size - 1)]
+    gradient[1:size] -= subject.shape
+    step = np.linalg.solve(normal, gradient)
+    turns = step[size:].reshape(len(frames), dofs)
+    quat = rotation.multiply(quat, rotation.from_rotation_vector(turns[:, 3:].reshape(len(frames), NUM_BODIES, 3)))
+    return step[:size], root + turns[:, :3], quat
