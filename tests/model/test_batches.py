@@ -37,7 +37,7 @@ def test_windows_and_labels_stay_inside_one_sequence_and_off_its_ends(frames):
     assert (frames.sequence_of(frames.usable - HALF_WIDTH) == number).all()
     assert (frames.sequence_of(frames.usable + HALF_WIDTH + 1) == number).all()
     assert np.isfinite(frames.impulse[frames.usable]).all()
-    assert len(frames.usable) == 4 * (90 - 5)
+    assert len(frames.usable) == 4 * (120 - 5)
 
 
 def test_targets_are_the_recorded_values_per_kilogram_in_the_heading_frame(frames, sway_sequences):

@@ -88,7 +88,7 @@ def test_gate_silences_forces_where_contact_is_unlikely():
 
 
 def test_whitening_decorrelates_drops_dependent_features_and_spares_noise():
-    """Six positions an axis of tracks up to 5 Hz and their differences: rank 18, unit variance above the noise floor."""
+    """Six positions an axis of tracks up to 5 Hz and their differences: rank 18, unit variance."""
     time = torch.arange(6, dtype=torch.float64) / 30.0
     phase = 6.3 * torch.rand(4000, 1, 3, generator=GENERATOR, dtype=torch.float64)
     speed = 31.0 * torch.rand(4000, 1, 3, generator=GENERATOR, dtype=torch.float64)
