@@ -27,7 +27,7 @@ class CostWeights:
     """Angular momentum about the centre of mass [s²/(kg²·m⁴)]."""
     feet: float = 5.0
     """Feet relative to the centre of mass [1/m²]."""
-    softness: float = 0.1
+    softness: float = 0.2
     """Change of the vertical ground force over 20 ms, in body weights."""
     offset_size: float = 0.004
     """Offsets in search widths."""
@@ -66,6 +66,8 @@ class SearchConfig:
     """The width of a degree of freedom never falls below this share of its first value."""
     width_scale: float = 1.5
     """Factor on the basic widths of `SEARCHED`."""
+    planning_substep: float = 1.0 / 120.0
+    """Physics step of roll-outs that are only planned [s]; a multiple of the executing humanoid's step."""
     planning_sweeps: int = 20
     """Sweeps of the projected Gauss-Seidel contact solver in roll-outs that are only planned, a quarter faster than Newton;
     0 plans with Newton too. What is executed and recorded always runs with Newton."""

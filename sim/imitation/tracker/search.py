@@ -45,18 +45,37 @@ class Moment:
 
 @dataclass(eq=False)
 class Tracker:
-    """Search state for one clip on one humanoid."""
+    """Search state for one clip on one humanoid.
+
+    Samples are planned with a coarser physics step (and a cheaper contact solver) than the mean is executed with: execution is
+    a hundredth of the work, and its step decides how well the record keeps momentum.
+    """
 
     humanoid: Humanoid
+    """Executing humanoid."""
     reference: ReferenceTrajectory
+    """Reference at the executing humanoid's physics step."""
     search: SearchConfig = field(default_factory=SearchConfig)
+    """Settings."""
 
     def __post_init__(self) -> None:
-        body, model = self.humanoid.body, self.humanoid.model
+        body = self.humanoid.body
         self.columns, self.widths = searched_columns()
-        self.knot_steps = round(self.search.knot_time / self.reference.substep)
-        self.num_knots = (self.reference.num_samples - 1) // self.knot_steps
+        self.execute_steps = round(self.search.knot_time / self.reference.substep)
+        self.knot_steps = round(self.search.knot_time / self.search.planning_substep)
+        self.stride = self.execute_steps // self.knot_steps
+        if self.stride * self.knot_steps != self.execute_steps or self.stride < 1:
+            raise ValueError(
+                f"SearchConfig.planning_substep: expected a multiple of the humanoid's {self.reference.substep} s, "
+                f"got {self.search.planning_substep} s"
+            )
+        self.num_knots = (self.reference.num_samples - 1) // self.execute_steps
         self.base = base_targets(self.humanoid, self.reference, feedforward_torque(self.humanoid, self.reference))
+        self.planning = ReferenceTrajectory(
+            self.reference.qpos[:: self.stride], self.reference.qvel[:: self.stride], self.reference.qacc[:: self.stride],
+            self.search.planning_substep,
+        )  # fmt: skip
+        self.planning_base = self.base[:: self.stride]
         self.body_weight = float(body.mass.sum() * GRAVITY)
         self.arrays = (
             self.humanoid.quat_address, self.humanoid.omega_address, np.array(PARENTS), body.offset, body.mass, body.com,
@@ -64,21 +83,22 @@ class Tracker:
         )  # fmt: skip
         self.ends, self.radius, self.pairs = clearance_capsules(body)
         self._prepare_reference()
-        self.data = mujoco.MjData(model)
-        self.rollout = rollout.Rollout(nthread=1)
-        self.planning_model = copy.copy(model)
+        self.planning_model = copy.copy(self.humanoid.model)
+        self.planning_model.opt.timestep = self.search.planning_substep
         if self.search.planning_sweeps:
             self.planning_model.opt.solver = mujoco.mjtSolver.mjSOL_PGS
             self.planning_model.opt.iterations = self.search.planning_sweeps
+        self.data = mujoco.MjData(self.humanoid.model)
+        self.rollout = rollout.Rollout(nthread=1)
 
     def _prepare_reference(self) -> None:
-        count = self.reference.num_samples
+        count = self.planning.num_samples
         self.ref_pos, self.ref_rot = np.zeros((count, NUM_BODIES, 3)), np.zeros((count, NUM_BODIES, 4))
         self.ref_summary, self.ref_depth = np.zeros((count, 9)), np.zeros((count, len(self.pairs)))
-        self.ref_quat = self.reference.qpos[:, self.humanoid.quat_columns]
+        self.ref_quat = self.planning.qpos[:, self.humanoid.quat_columns]
         for k in range(count):
             whole_body_state(
-                self.reference.qpos[k], self.reference.qvel[k], *self.arrays, self.ref_pos[k], self.ref_rot[k],
+                self.planning.qpos[k], self.planning.qvel[k], *self.arrays, self.ref_pos[k], self.ref_rot[k],
                 self.ref_summary[k],
             )  # fmt: skip
             penetration_depths(self.ref_pos[k], self.ref_rot[k], self.ends, self.radius, self.pairs, self.ref_depth[k])
@@ -88,7 +108,7 @@ class Tracker:
 
     def reference_moment(self, knot: int) -> Moment:
         """The reference's own state at a knot, with no warm start."""
-        sample = knot * self.knot_steps
+        sample = knot * self.execute_steps
         state = np.concatenate([[0.0], self.reference.qpos[sample], self.reference.qvel[sample]])
         return Moment(state, np.zeros(self.humanoid.model.nv))
 
@@ -129,7 +149,7 @@ class Tracker:
         mean, best = warm[:knots].copy(), np.zeros((knots, len(self.columns)))
         checks = np.unique(np.linspace(steps / search.checkpoints, steps, search.checkpoints).round().astype(np.int64)) - 1
         at = first + checks + 1
-        soft_lag = max(1, round(0.02 / self.reference.substep))
+        soft_lag = max(1, round(0.02 / self.planning.substep))
         num_elites = max(2, round(search.elite_share * search.samples))
         elite_weights = np.log(num_elites + 0.5) - np.log(np.arange(1, num_elites + 1))
         elite_weights /= elite_weights.sum()
@@ -140,7 +160,7 @@ class Tracker:
         for _ in range(search.iterations):
             offsets[:, 1:] = mean + width * rng.standard_normal((search.samples, knots, len(self.columns)))
             offsets[0, 1:], offsets[1, 1:] = mean, best
-            fill_controls(self.base[first : first + steps], offsets, self.columns, self.knot_steps, controls)
+            fill_controls(self.planning_base[first : first + steps], offsets, self.columns, self.knot_steps, controls)
             states, sensors = self._roll(self.planning_model, moment, controls)
             # The contact sensor reports the force of the body on the floor in its z column: the ground pushes back.
             force_z = -sensors[:, :, 2 : CONTACT_SENSOR_WIDTH * NUM_BODIES : CONTACT_SENSOR_WIDTH].sum(axis=-1)
@@ -158,9 +178,9 @@ class Tracker:
 
     def execute(self, moment: Moment, knot: int, held: np.ndarray, target: np.ndarray) -> Moment:
         """Apply one knot of offsets; returns where the simulation is at the next knot."""
-        first = knot * self.knot_steps
-        controls = np.zeros((1, self.knot_steps, self.humanoid.model.nu))
+        first = knot * self.execute_steps
+        controls = np.zeros((1, self.execute_steps, self.humanoid.model.nu))
         offsets = np.stack([held, target])[None]
-        fill_controls(self.base[first : first + self.knot_steps], offsets, self.columns, self.knot_steps, controls)
+        fill_controls(self.base[first : first + self.execute_steps], offsets, self.columns, self.execute_steps, controls)
         states, _ = self._roll(self.humanoid.model, moment, controls)
         return Moment(states[0, -1].copy(), self.data.qacc_warmstart.copy())
