@@ -1,0 +1,258 @@
+"""One work item of a collection: a stored solution is replayed, or one is searched, and what it does is recorded.
+
+Nothing that is wrong with one clip reaches the others: what cannot be read, tracked or recorded comes back as dropped
+seconds with a reason.
+
+Axis legend: T frames, N = 24 bodies.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from dataset.body.default import make_body
+from dataset.body.mjcf import HumanoidConfig
+from dataset.kinematics import forward_kinematics
+from dataset.manifest import Dropped
+from dataset.schema import FRAME_RATE, Dynamics, Motion, Subject
+from sim.backends.mujoco_cpu import MujocoCpu
+from sim.humanoid import Humanoid, make_humanoid
+from sim.imitation.solution import KNOTS_PER_SECOND, Solution, body_hash, load_solution, motion_hash, save_solution
+from sim.imitation.tracker.clip import RetryConfig
+from sim.imitation.tracker.config import SearchConfig
+from sim.imitation.tracker.reference import make_reference
+from sim.imitation.tracker.solve import Replay, replay, solve
+from sim.record import Origin, RecordConfig, RecordReport, record
+from sim.work_items import WorkItem
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImitationConfig:
+    """How a clip becomes records."""
+
+    humanoid: HumanoidConfig = field(default_factory=HumanoidConfig)
+    """Physics."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """Search where no stored solution fits."""
+    retry: RetryConfig = field(default_factory=RetryConfig)
+    """When the search goes back."""
+    record: RecordConfig = field(default_factory=RecordConfig)
+    """What may enter the data set."""
+    may_search: bool = True
+    """Search clips that have no stored solution; without it they are dropped as `no_solution`."""
+
+
+@dataclass(kw_only=True)
+class ItemOutcome:
+    """What became of one work item."""
+
+    kept: list[Dynamics] = field(default_factory=list)
+    """Its records."""
+    dropped: list[Dropped] = field(default_factory=list)
+    """Seconds that were asked for and are not in the records, by reason."""
+    report: RecordReport = field(default_factory=RecordReport)
+    """What became of the simulated transitions."""
+    asked: float = 0.0
+    """Length of the clip [s]."""
+    is_complete: bool = False
+    """The whole clip was tracked from its first frame and nothing but the landing transient was cut."""
+    searched: float = 0.0
+    """Seconds of clip that were searched."""
+    search_wall: float = 0.0
+    """Time the search took [s]."""
+    substeps: int = 0
+    """Physics substeps replayed."""
+    replay_wall: float = 0.0
+    """Time that replaying and recording took, without reading and retargeting [s]."""
+    inexact: int = 0
+    """Stretches whose replay left the searched states (another build or processor type)."""
+    error: str = ""
+    """Why nothing came of it, in full; empty if something did."""
+
+
+@lru_cache(maxsize=16)
+def _humanoid(subject: Subject, config: HumanoidConfig) -> Humanoid:
+    return make_humanoid(make_body(subject), config)
+
+
+@lru_cache(maxsize=16)
+def _backend(subject: Subject, config: HumanoidConfig) -> MujocoCpu:
+    return MujocoCpu(_humanoid(subject, config))
+
+
+StoredSolutions = Mapping[tuple[str, str, int], Path]
+"""Files of solutions by hash of the motion, hash of the body, and seed."""
+
+
+def find_solutions(folders: Sequence[Path]) -> StoredSolutions:
+    """Solutions in folders, the first folder first; a file that cannot be read is named in the log and passed over."""
+    found: dict[tuple[str, str, int], Path] = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*.npz")) if folder.is_dir() else ():
+            try:
+                solution = load_solution(path)
+            except ValueError as error:
+                _log.warning("%s", error)
+                continue
+            found.setdefault((solution.motion_hash, solution.body_hash, solution.seed), path)
+    return found
+
+
+def imitate_item(
+    item: WorkItem, config: ImitationConfig, stored: StoredSolutions | None = None, save_to: Path | None = None
+) -> ItemOutcome:
+    """Records of one work item. Raises nothing that has to do with the clip.
+
+    Args:
+        item: Clip, subject and seed.
+        config: How.
+        stored: Solutions that may be replayed (`find_solutions`).
+        save_to: Folder for solutions that had to be searched; None to keep none.
+    """
+    outcome = ItemOutcome()
+    try:
+        humanoid = _humanoid(item.subject, config.humanoid)
+        motions = item.clip.motions(humanoid.body)
+    except (ValueError, FileNotFoundError) as error:
+        outcome.error = str(error)
+        outcome.dropped.append(_dropped(item, "unreadable", 0.0))
+        return outcome
+    complete = []
+    for motion in motions:
+        outcome.asked += motion.duration
+        try:
+            complete.append(_imitate(item, motion, humanoid, config, stored or {}, save_to, outcome))
+        except ValueError as error:
+            outcome.error = str(error)
+            outcome.dropped.append(_dropped(item, "untracked", motion.duration))
+            complete.append(False)
+    outcome.is_complete = all(complete)
+    return outcome
+
+
+def _dropped(item: WorkItem, reason: str, seconds: float) -> Dropped:
+    return Dropped(clip=item.clip.label, subject=item.subject.name, seed=item.seed, reason=reason, seconds=seconds)
+
+
+def _imitate(
+    item: WorkItem,
+    motion: Motion,
+    humanoid: Humanoid,
+    config: ImitationConfig,
+    stored: StoredSolutions,
+    save_to: Path | None,
+    outcome: ItemOutcome,
+) -> bool:
+    """Imitate one stretch of motion, add what comes of it to the outcome, and say whether it is complete."""
+    key = (motion_hash(motion), body_hash(humanoid.body, config.humanoid), item.seed)
+    is_stored = key in stored
+    solution = load_solution(stored[key]) if is_stored else None
+    if solution is None:
+        if not config.may_search:
+            outcome.dropped.append(_dropped(item, "no_solution", motion.duration))
+            outcome.error = f"{item.name}: no stored solution for motion {key[0]}, body {key[1]}, seed {key[2]}"
+            return False
+        solution = _search(item, motion, humanoid, config, save_to, outcome)
+    kept, report, has_diverged = _replay_and_record(item, motion, humanoid, config, solution, outcome)
+    if has_diverged and is_stored and config.may_search:
+        # Another build or processor type: the stored offsets no longer lead through the clip, so they are found again.
+        _log.warning("%s: the stored solution diverged here and is searched again", item.name)
+        solution = _search(item, motion, humanoid, config, save_to, outcome)
+        kept, report, has_diverged = _replay_and_record(item, motion, humanoid, config, solution, outcome)
+    outcome.kept += kept
+    outcome.report.add(report)
+    lost = {reason: count / FRAME_RATE for reason, count in report.cut.items()}
+    missing = motion.duration - report.simulated / FRAME_RATE
+    if missing >= 1.0 / KNOTS_PER_SECOND:  # less is what the last knot leaves over
+        lost["untracked"] = missing
+    outcome.dropped += [_dropped(item, reason, seconds) for reason, seconds in sorted(lost.items())]
+    return solution.is_complete and set(report.cut) <= {"transient"}
+
+
+def _search(
+    item: WorkItem,
+    motion: Motion,
+    humanoid: Humanoid,
+    config: ImitationConfig,
+    save_to: Path | None,
+    outcome: ItemOutcome,
+) -> Solution:
+    started = time.perf_counter()
+    solution = solve(humanoid, motion, seed=item.seed, search=config.search, retry=config.retry)
+    outcome.search_wall += time.perf_counter() - started
+    outcome.searched += motion.duration
+    if save_to is not None:
+        stem = f"{motion.name}_{item.subject.name}_{item.seed}".replace("/", "-")
+        save_solution(save_to / motion.source / f"{stem}.npz", solution)
+    return solution
+
+
+def _replay_and_record(
+    item: WorkItem,
+    motion: Motion,
+    humanoid: Humanoid,
+    config: ImitationConfig,
+    solution: Solution,
+    outcome: ItemOutcome,
+) -> tuple[list[Dynamics], RecordReport, bool]:
+    """Records of all stretches, their report, and whether a replay left the searched states and failed."""
+    started = time.perf_counter()
+    kept: list[Dynamics] = []
+    report = RecordReport()
+    has_diverged = False
+    reference = make_reference(humanoid, motion).qpos
+    for number, part in enumerate(replay(humanoid, motion, solution, _backend(item.subject, config.humanoid))):
+        error = tracking_error(humanoid, part, reference)
+        is_exact = part.exact_seconds == len(part.stretch.state_hash)
+        has_diverged |= not is_exact and not np.all(error <= config.record.max_tracking_error)
+        outcome.inexact += not is_exact
+        origin = Origin(
+            name=f"{motion.source}/{motion.name}/{item.subject.name}/{item.seed}" + (f"~{number}" if number else ""),
+            clip=f"{motion.source}/{motion.name}",
+            seed=item.seed,
+            clip_start=part.stretch.start / KNOTS_PER_SECOND,
+            controller="tracker",
+            solution=solution.identity,
+            flags=tuple(
+                word
+                for word, applies in (
+                    ("retried", solution.num_retries > 0),
+                    ("restarted", part.stretch.start > 0),
+                    ("inexact", not is_exact),
+                )
+                if applies
+            ),
+        )
+        records, cut = record(humanoid, part.trace, origin, tracking_error=error, config=config.record)
+        kept += records
+        report.add(cut)
+        outcome.substeps += part.trace.num_substeps
+    outcome.replay_wall += time.perf_counter() - started
+    return kept, report, has_diverged
+
+
+def tracking_error(humanoid: Humanoid, part: Replay, reference: np.ndarray) -> np.ndarray:
+    """Mean over the bodies of their distance from the reference at each 30 Hz frame of a replay.
+
+    Args:
+        humanoid: Who imitates.
+        part: Replayed stretch.
+        reference: Reference trajectory, generalised positions at every physics substep of the clip, shape (K, 99).
+
+    Returns:
+        Distance [m], shape (T,).
+    """
+    frames = slice(0, None, humanoid.substeps)
+    simulated = part.trace.qpos[0, frames]
+    wanted = reference[part.first_sample :][frames][: len(simulated)]
+    positions = [forward_kinematics(humanoid.body.offset, *humanoid.pose(qpos))[0] for qpos in (simulated, wanted)]
+    return np.linalg.norm(positions[0] - positions[1], axis=-1).mean(axis=1)
