@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,6 +22,7 @@ from dataset.motion.plan import PlannedStretch, planned_motion, read_plan
 from dataset.schema import Subject
 from sim.humanoid import Humanoid, make_humanoid
 from sim.imitation.solution import load_solution, save_solution
+from sim.imitation.tracker.clip import RetryConfig
 from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.solve import solve
 
@@ -42,6 +43,10 @@ class Config:
     """Processes."""
     seed: int = 0
     """Seed of every search."""
+    search: SearchConfig = field(default_factory=lambda: SearchConfig(iterations=2))
+    """Search settings; cheaper than for a single clip: what fails is searched again harder."""
+    retry: RetryConfig = field(default_factory=lambda: RetryConfig(ladder=((1.0, 0), (1.0, 1), (2.0, 1))))
+    """When and how the search goes back."""
     limit: int = 0
     """Stop after this many stretches; 0 for all."""
 
@@ -55,6 +60,8 @@ class Job:
     root: Path
     path: Path
     seed: int
+    search: SearchConfig
+    retry: RetryConfig
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def run_job(job: Job) -> Outcome:
     try:
         humanoid = _humanoid(job.subject)
         motion = planned_motion(job.stretch, job.root, humanoid.body)
-        solution = solve(humanoid, motion, seed=job.seed, search=SearchConfig())
+        solution = solve(humanoid, motion, seed=job.seed, search=job.search, retry=job.retry)
         save_solution(job.path, solution)
     except ValueError as error:
         return Outcome(name, job.stretch.duration, 0.0, time.perf_counter() - started, str(error))
@@ -101,7 +108,7 @@ def jobs(config: Config) -> Iterator[Job]:
         if path.exists():
             load_solution(path)
             continue
-        yield Job(stretch, subject, config.root, path, config.seed)
+        yield Job(stretch, subject, config.root, path, config.seed, config.search, config.retry)
 
 
 def main(config: Config) -> list[Outcome]:
