@@ -1,8 +1,8 @@
 """AMASS npz files (SMPL-H or SMPL-X parameters): arrays in, a motion on the canonical skeleton out.
 
 SMPL body frames in the rest pose are x left, y up, z forward; the world of AMASS is z up. The first 22 joints of SMPL-H
-and SMPL-X
-are SMPL's; hands are joints 22 (left) and 23 (right) in SMPL and finger joints here, so the hand bodies stay at rest.
+and SMPL-X are SMPL's; hands are joints 22 (left) and 23 (right) in SMPL and finger joints here, so the hand bodies stay
+at rest.
 
 Axis legend: T frames, N = 24 bodies.
 """
@@ -28,17 +28,14 @@ def read_amass(path: str | Path, rest_joint_pos: np.ndarray, *, source: str = "a
     """Motion of an AMASS file.
 
     The file holds rotations relative to SMPL's rest pose and the translation of SMPL's own origin; both need the rest
-    joints of
-    the subject's shape. Exact with the rest joints of the user's SMPL model, approximate (a few degrees in the long
-    bones, a few
-    cm in the pelvis) with those of the default body, whose topology and T-pose are the same.
+    joints of the subject's shape. Exact with the rest joints of the user's SMPL model, approximate (a few degrees in
+    the long bones, a few cm in the pelvis) with those of the default body, whose topology and T-pose are the same.
 
     Args:
         path: The npz file: `poses` (T, 156 or 165) axis angles, `trans` (T, 3) [m], `mocap_framerate` or
             `mocap_frame_rate` [Hz].
         rest_joint_pos: Rest joint centres in our axes [m], shape (N, 3), of an SMPL model or of a `BodyModel`, origin
-            as in
-            `BodyModel.joint_pos`; only differences count.
+            as in `BodyModel.joint_pos`; only differences count.
         source: Folder or package it came from, stored in the motion.
 
     Raises:
@@ -116,6 +113,6 @@ def _field(content: np.lib.npyio.NpzFile, path: str | Path, name: str) -> np.nda
         return np.asarray(content[name], dtype=np.float64)
     except ValueError as error:
         raise ValueError(
-            f"{path}: {name}: expected numbers, found an object array ({error}); such arrays are pickles, which are never loaded: "
-            "convert the file with numpy to plain float arrays"
+            f"{path}: {name}: expected numbers, found an object array ({error}); such arrays are pickles, which are never "
+            "loaded: convert the file with numpy to plain float arrays"
         ) from error

@@ -1,9 +1,8 @@
 """Acclaim ASF (skeleton) + AMC (motion) files: text in, a posed joint tree out.
 
-A bone's node turns about its own start, in the bone's local axes C (`axis` angles): joint rotation in the file's rest
-axes
-L = C · M · C⁻¹ with M the turns of the AMC line applied in the order of `dof`. `axis` angles are turns about the fixed
-axes in the order named.
+A bone turns about its own start, in the bone's local axes C: its rotation in the file's rest axes is L = C M C⁻¹ with M
+the
+turns of the AMC line applied in the order of `dof`.
 
 Axis legend: T frames, K bones (the root first).
 """
@@ -15,29 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from dataset import rotation
+from dataset.motion.asf import AXES, AcclaimSkeleton, parse_asf
 from dataset.motion.joint_map import MapReport, canonical_motion
 from dataset.motion.tree import JointTree
 from dataset.schema import Motion
 
 AMC_RATE = 120.0
 """Frame rate of CMU AMC files [Hz]; the format has no field for it."""
-
-_AXIS = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-
-
-class _Skeleton:
-    """Content of an ASF file."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = ["root"]
-        self.parents: dict[str, str] = {}
-        self.direction: dict[str, np.ndarray] = {"root": np.zeros(3)}
-        self.length: dict[str, float] = {"root": 0.0}
-        self.axis: dict[str, np.ndarray] = {"root": rotation.IDENTITY}
-        self.dof: dict[str, list[str]] = {"root": ["tx", "ty", "tz", "rx", "ry", "rz"]}
-        self.length_unit = 1.0
-        self.is_degrees = True
-        self.root_position = np.zeros(3)
 
 
 def read_amc(
@@ -77,9 +60,8 @@ def find_asf(path: Path) -> Path:
 
 
 def parse_amc(path: str | Path, asf_path: str | Path, frame_rate: float = AMC_RATE) -> JointTree:
-    """The posed joint tree of an ASF+AMC pair; errors as `read_amc`. Lengths are ASF lengths divided by the unit
-    `length`."""
-    skeleton = _parse_asf(asf_path)
+    """The posed joint tree of an ASF+AMC pair, lengths divided by the ASF's unit `length`; errors as `read_amc`."""
+    skeleton = parse_asf(asf_path)
     frames = _parse_frames(path, skeleton)
     index = {name: position for position, name in enumerate(skeleton.names)}
     count = len(frames)
@@ -96,7 +78,7 @@ def parse_amc(path: str | Path, asf_path: str | Path, frame_rate: float = AMC_RA
                 root_pos[:, "xyz".index(kind[1])] = values[:, column] / skeleton.length_unit
             elif kind in ("rx", "ry", "rz"):
                 angle = np.radians(values[:, column]) if skeleton.is_degrees else values[:, column]
-                turn = rotation.multiply(rotation.from_axis_angle(_AXIS[kind[1]], angle), turn)
+                turn = rotation.multiply(rotation.from_axis_angle(AXES[kind[1]], angle), turn)
         local = skeleton.axis[name]
         quat[:, joint] = rotation.multiply(rotation.multiply(local, turn), rotation.conjugate(local))
     offset = np.zeros((len(index), 3))
@@ -114,98 +96,7 @@ def parse_amc(path: str | Path, asf_path: str | Path, frame_rate: float = AMC_RA
     )  # fmt: skip
 
 
-def _parse_asf(path: str | Path) -> _Skeleton:
-    text = Path(path).read_text(encoding="utf-8", errors="replace")
-    skeleton = _Skeleton()
-    section, bone = "", {}
-    bones: list[dict[str, list[str]]] = []
-    order, orientation = "xyz", np.zeros(3)
-    last_key = ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        words = line.split("#")[0].split()
-        if not words:
-            continue
-        try:
-            if words[0].startswith(":"):
-                section = words[0][1:].lower()
-            elif section == "units" and words[0] == "length":
-                skeleton.length_unit = float(words[1])
-            elif section == "units" and words[0] == "angle":
-                skeleton.is_degrees = words[1].lower().startswith("deg")
-            elif section == "root" and words[0] == "order":
-                skeleton.dof["root"] = [word.lower() for word in words[1:]]
-            elif section == "root" and words[0] == "axis":
-                order = words[1].lower()
-            elif section == "root" and words[0] == "orientation":
-                orientation = np.array([float(word) for word in words[1:4]])
-            elif section == "root" and words[0] == "position":
-                skeleton.root_position = np.array([float(word) for word in words[1:4]])
-            elif section == "bonedata":
-                if words[0] == "begin":
-                    bone = {}
-                elif words[0] == "end":
-                    bones.append(bone)
-                elif words[0].startswith("("):
-                    bone[last_key] = bone.get(last_key, []) + words
-                else:
-                    last_key = words[0]
-                    bone[last_key] = words[1:]
-            elif section == "hierarchy" and words[0] not in ("begin", "end"):
-                for child in words[1:]:
-                    skeleton.parents[child] = words[0]
-        except (ValueError, IndexError) as error:
-            raise ValueError(f"{path}: line {number}: expected an ASF entry, found {line.strip()!r}") from error
-    skeleton.root_position = skeleton.root_position / skeleton.length_unit
-    scale = np.pi / 180 if skeleton.is_degrees else 1.0
-    skeleton.axis["root"] = _fixed_axis_turns(orientation * scale, order)
-    data: dict[str, dict[str, list[str]]] = {}
-    for item in bones:
-        try:
-            data[item["name"][0]] = item
-        except (KeyError, IndexError) as error:
-            raise ValueError(f"{path}: bonedata: expected each bone to have a name, found {item}") from error
-    if not data or not skeleton.parents:
-        raise ValueError(
-            f"{path}: expected sections :bonedata and :hierarchy, found {len(data)} bones; is it an ASF file?"
-        )
-    # parents first, whatever order the file has
-    pending = [name for name in skeleton.parents if name in data]
-    while pending:
-        ready = [name for name in pending if skeleton.parents[name] in skeleton.names]
-        if not ready:
-            raise ValueError(f"{path}: hierarchy: bones {pending} hang on no bone that leads to the root")
-        for name in ready:
-            _add_bone(skeleton, name, data[name], scale, path)
-        pending = [name for name in pending if name not in ready]
-    return skeleton
-
-
-def _add_bone(skeleton: _Skeleton, name: str, item: dict[str, list[str]], scale: float, path: str | Path) -> None:
-    try:
-        direction = np.array([float(word) for word in item["direction"][:3]])
-        angles = np.array([float(word) for word in item["axis"][:3]]) * scale
-        length = float(item["length"][0])
-        order = item["axis"][3].lower()
-    except (KeyError, ValueError, IndexError) as error:
-        raise ValueError(
-            f"{path}: bone {name}: expected direction, length and axis with their order, found {item}"
-        ) from error
-    skeleton.names.append(name)
-    skeleton.direction[name] = direction / max(float(np.linalg.norm(direction)), 1e-9)
-    skeleton.length[name] = length
-    skeleton.axis[name] = _fixed_axis_turns(angles, order)
-    skeleton.dof[name] = [word.lower() for word in item.get("dof", [])]
-
-
-def _fixed_axis_turns(angles: np.ndarray, order: str) -> np.ndarray:
-    """Turns about the fixed x, y, z axes by `angles` (given in the order of the letters), first letter first."""
-    quat = rotation.IDENTITY
-    for letter, angle in zip(order, angles):
-        quat = rotation.multiply(rotation.from_axis_angle(_AXIS[letter], angle), quat)
-    return quat
-
-
-def _parse_frames(path: str | Path, skeleton: _Skeleton) -> list[dict[str, list[float]]]:
+def _parse_frames(path: str | Path, skeleton: AcclaimSkeleton) -> list[dict[str, list[float]]]:
     frames: list[dict[str, list[float]]] = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         words = line.split()

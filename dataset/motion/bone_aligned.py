@@ -1,13 +1,10 @@
 """Skeletons whose joint frames run along the bones: how each frame stands in a T-pose.
 
 In most BVH files all joint frames are parallel in the rest pose and the rest pose is a person. Some exports keep
-bone-aligned
-frames instead (x along the bone, z along the hinge of knee and elbow): with all angles zero the figure is a straight
-line, so
-the rest pose says nothing, and a table must say where the axes point when the person stands in a T-pose. The two
-variants met
-differ in the signs of the bone axes. Checked on T-pose frames in the files and by the side to which knees and elbows
-bend.
+bone-aligned frames instead (x along the bone, z along the hinge of knee and elbow): with all angles zero the figure is
+a straight line, so the rest pose says nothing, and a table must say where the axes point when the person stands in a
+T-pose. The two variants met differ in the signs of the bone axes. Checked on T-pose frames in the files and by the side
+to which knees and elbows bend.
 """
 
 from __future__ import annotations

@@ -28,10 +28,8 @@ def repeat_cycle(motion: Motion, min_duration: float = 5.0) -> Motion:
     """The cycle repeated until it lasts at least `min_duration` seconds, the horizontal root displacement accumulated.
 
     The last frame is taken to be the first of the next cycle. What remains of their difference (pose, height, small
-    heading
-    changes) is spread over `SEAM_WINDOW` on both sides by a smooth weight, half each, so positions and velocities have
-    no jump.
-    A clip already long enough is returned unchanged.
+    heading changes) is spread over `SEAM_WINDOW` on both sides by a smooth weight, half each, so positions and
+    velocities have no jump. A clip already long enough is returned unchanged.
     """
     if motion.duration >= min_duration or motion.num_frames < 3:
         return motion

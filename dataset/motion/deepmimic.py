@@ -2,8 +2,7 @@
 
 Seconds, root position (y up), root wxyz, chest 4, neck 4, right hip 4, right knee 1, right ankle 4, right shoulder 4,
 right elbow 1, then the left side in the same order. The humanoid's rest pose has the arms down, x forward, y up, z
-right; knees
-and elbows are one angle about z. Its root joint lies midway between the hips, legs are 0.4215 + 0.4099 m.
+right; knees and elbows are one angle about z. Its root joint lies midway between the hips, legs are 0.4215 + 0.4099 m.
 
 Axis legend: T frames, N = 24 bodies.
 """
@@ -46,8 +45,7 @@ def parse_deepmimic(text: str, *, name: str, source: str, path: str) -> Motion:
     """Motion of a DeepMimic clip on the canonical skeleton, z up.
 
     The one joint between root and chest is spread over Torso, Spine and Chest, the neck over Neck and Head; thoraces,
-    toes,
-    wrists and hands stay at rest. Frames of uneven duration are resampled to the most frequent one.
+    toes, wrists and hands stay at rest. Frames of uneven duration are resampled to the most frequent one.
 
     Args:
         text: The file's content.

@@ -1,5 +1,4 @@
-"""The 15 DeepMimic clips that everybody can have: read from the zip of the `pybullet` wheel, never installed or
-imported.
+"""The 15 DeepMimic clips inside the `pybullet` wheel: read from its zip, never installed or imported.
 
 The wheel (zlib licence) is fetched once with `pip download --no-deps` into the cache folder: `IMDYLAB_CACHE`, else
 `~/.cache/imdylab`. Its sha256 is checked each time it is opened.
@@ -42,8 +41,7 @@ def embedded_clips(
     """The clips by name, on the canonical skeleton (see `dataset.motion.deepmimic`), before retargeting.
 
     Clips marked `Loop=wrap` are one cycle (walk and run among them); they are repeated to at least `min_cycle_duration`
-    seconds
-    with the root displacement accumulated. 0 leaves them as they are.
+    seconds with the root displacement accumulated. 0 leaves them as they are.
 
     Args:
         cache_dir: Folder of the wheel; default `cache_folder()`.
@@ -88,7 +86,7 @@ def _fetch(folder: Path) -> None:
             "--platform", "manylinux2014_x86_64", "--platform", "manylinux_2_17_x86_64", "--dest", scratch,
             "pybullet==3.2.7",
         ]  # fmt: skip
-        print(f"fetching {WHEEL} (98 MB, once) into {folder}", file=sys.stderr)
+        sys.stderr.write(f"fetching {WHEEL} (98 MB, once) into {folder}\n")
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
         except subprocess.TimeoutExpired as error:

@@ -1,10 +1,9 @@
 """Soles put level where the person stands: the constant by which a source's foot frames are off.
 
 Skeletons place the toe joint differently and some rest poses have pointed feet, so foot frames taken from a file can be
-5 to 20
-degrees off throughout. In stance (ankle slow and low) the sole is level most of the time; the offset is read there and
-removed. An
-offset of the skeleton is the same on both sides: where the two feet disagree it is posture and nothing is done.
+5 to 20 degrees off throughout. In stance (ankle slow and low) the sole is level most of the time; the offset is read
+there and removed. An offset of the skeleton is the same on both sides: where the two feet disagree it is posture and
+nothing is done.
 
 Axis legend: T frames.
 """
@@ -32,14 +31,11 @@ LARGEST_DIFFERENCE: Final[float] = np.radians(8.0)
 def foot_offset(
     ankle_pos: tuple[np.ndarray, np.ndarray], ankle_quat: tuple[np.ndarray, np.ndarray], frame_rate: float
 ) -> tuple[float, float] | None:
-    """Pitch (toe down) and roll (of the left foot; the right one's is its mirror image) of the foot frames in stance
-    [rad].
+    """Pitch (toe down) and roll (left foot; the right one mirrored) of the foot frames in stance [rad].
 
     With u = Rᵀ z the world's up in the foot frame, the pitch is atan2(-u_x, u_z) and the roll atan2(u_y, u_z). Over
-    stance frames
-    of each foot: the lower quartile of the pitch (a heel may be raised in stance, a toe is not) and the median of the
-    roll; then
-    the mean of both feet.
+    stance frames of each foot: the lower quartile of the pitch (a heel may be raised in stance, a toe is not) and the
+    median of the roll; then the mean of both feet.
 
     Args:
         ankle_pos: Ankle joints (left, right) in the world [m], shape (T, 3) each.
@@ -69,8 +65,7 @@ def foot_offset(
 
 
 def levelling_turn(pitch: float, roll: float) -> np.ndarray:
-    """Quaternion to multiply a foot frame by from the right so that a foot standing with this pitch and roll becomes
-    level.
+    """Quaternion that levels, from the right, a foot frame that stands with this pitch and roll [rad].
 
     It takes z to u = (-tan pitch, tan roll, 1), where the world's up was seen in the old foot frame.
     """

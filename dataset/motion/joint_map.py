@@ -13,6 +13,7 @@ import numpy as np
 from dataset import rotation
 from dataset.kinematics import local_from_global
 from dataset.motion.bone_aligned import bone_aligned_frames
+from dataset.motion.conventions import Convention, find_convention
 from dataset.motion.feet import foot_offset, levelling_turn
 from dataset.motion.tpose import LIMB_CHILD, canonical_direction, keep_bone_directions, spread_chain
 from dataset.motion.tree import JointTree
@@ -26,62 +27,8 @@ TYPICAL_LEG: Final[float] = 0.82
 """Hip to knee to ankle of an adult of 1.72 m [m]: the unit that brings the figure's leg nearest to it is taken."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Convention:
-    """Joint names of one family of skeletons; compared in lower case after `prefix` is removed. `*` in a name is the
-    side."""
-
-    name: str
-    sides: tuple[str, str]
-    """What stands for left and right."""
-    pelvis: str
-    limbs: dict[str, tuple[str, ...]]
-    """Body without its side -> names that may drive it, the first one present is used."""
-    trunk: tuple[str, ...]
-    """Joints between pelvis and shoulders, from the pelvis up; those present form the chain for Torso, Spine, Chest."""
-    neck: tuple[str, ...]
-    """Joints above the chest, bottom up, for Neck and Head."""
-
-
-_MIXAMO = {
-    "Hip": ("*upleg",), "Knee": ("*leg",), "Ankle": ("*foot",), "Toe": ("*toebase", "*toes", "*toe"),
-    "Thorax": ("*shoulder", "*shoulder1"), "Shoulder": ("*arm",), "Elbow": ("*forearm",), "Wrist": ("*hand",),
-    "Hand": ("*handindex1", "*fingerbase"),
-}  # fmt: skip
-CONVENTIONS: Final[tuple[Convention, ...]] = (
-    Convention(
-        name="hips-upleg", sides=("left", "right"), pelvis="hips", limbs=_MIXAMO,
-        trunk=("lowerback", "spine", "spine1", "spine2"), neck=("neck", "neck1", "head"),
-    ),
-    Convention(
-        name="hips-knee-collar", sides=("left", "right"), pelvis="hips",
-        limbs={
-            "Hip": ("*hip",), "Knee": ("*knee",), "Ankle": ("*ankle",), "Toe": ("*toe",), "Thorax": ("*collar",),
-            "Shoulder": ("*shoulder",), "Elbow": ("*elbow",), "Wrist": ("*wrist",), "Hand": (),
-        },
-        trunk=("lowerback", "chest", "chest2"), neck=("lowerneck", "neck", "head"),
-    ),
-    Convention(
-        name="hip-thigh-shin", sides=("l", "r"), pelvis="hip",
-        limbs={
-            "Hip": ("*thigh",), "Knee": ("*shin",), "Ankle": ("*foot",), "Toe": ("*toe",), "Thorax": ("*collar",),
-            "Shoulder": ("*shldr",), "Elbow": ("*forearm",), "Wrist": ("*hand",), "Hand": ("*mid1",),
-        },
-        trunk=("abdomen", "chest"), neck=("neck", "head"),
-    ),
-    Convention(
-        name="acclaim", sides=("l", "r"), pelvis="root",
-        limbs={
-            "Hip": ("*femur",), "Knee": ("*tibia",), "Ankle": ("*foot",), "Toe": ("*toes",), "Thorax": ("*clavicle",),
-            "Shoulder": ("*humerus",), "Elbow": ("*radius",), "Wrist": ("*hand", "*wrist"), "Hand": ("*fingers",),
-        },
-        trunk=("lowerback", "upperback", "thorax"), neck=("lowerneck", "upperneck", "head"),
-    ),
-)  # fmt: skip
-
 _Y_UP = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 """File axes -> ours for y up; which horizontal axis is called forward does not matter in the world."""
-_NEEDED = ("Hip", "Knee", "Ankle", "Shoulder", "Elbow")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +40,8 @@ class MapReport:
     driven_by: dict[str, str]
     """Body -> source joint (or the chain it is spread along); bodies at rest relative to their parent say so."""
     dropped: tuple[str, ...]
-    """Source joints whose rotation is not used by itself (fingers, dummies); a dropped joint between two used ones
-    still counts in
-    the global rotation of the lower one."""
+    """Source joints whose rotation is not used by itself (fingers, dummies); one that lies between two used joints still
+    counts in the global rotation of the lower one."""
     unit: str
     """Length unit found."""
     unit_length: float
@@ -109,44 +55,11 @@ class MapReport:
 
     def as_text(self) -> str:
         """The mapping for a person, one line a body."""
-        lines = [
-            f"convention {self.convention}, up {self.up_axis}, unit {self.unit} = {self.unit_length:.5g} m, leg {self.leg_length:.3f} m"
-        ]
+        unit = f"unit {self.unit} = {self.unit_length:.5g} m"
+        lines = [f"convention {self.convention}, up {self.up_axis}, {unit}, leg {self.leg_length:.3f} m"]
         lines += [f"  {body:<10} <- {joint}" for body, joint in self.driven_by.items()]
         lines += [f"  dropped: {', '.join(self.dropped) or 'nothing'}", *(f"  note: {note}" for note in self.notes)]
         return "\n".join(lines)
-
-
-def _plain(name: str) -> str:
-    return name.lower().rsplit(":", 1)[-1].removeprefix("character1_")
-
-
-def find_convention(names: tuple[str, ...], path: str) -> tuple[Convention, dict[str, int]]:
-    """The convention that these joint names follow, and plain name -> joint.
-
-    Raises:
-        ValueError: If none fits; lists the names found and what is missing for the nearest convention.
-    """
-    index: dict[str, int] = {}
-    for joint, name in enumerate(names):
-        index.setdefault(_plain(name), joint)
-    missing: dict[str, list[str]] = {}
-    for convention in CONVENTIONS:
-        lacking = [] if convention.pelvis in index else [convention.pelvis]
-        for body in _NEEDED:
-            for side in convention.sides:
-                options = [item.replace("*", side) for item in convention.limbs[body]]
-                if not any(option in index for option in options):
-                    lacking.append(" or ".join(options))
-        if not lacking:
-            return convention, index
-        missing[convention.name] = lacking
-    nearest = min(missing, key=lambda name: len(missing[name]))
-    raise ValueError(
-        f"{path}: skeleton: expected joint names of one of the conventions {', '.join(missing)}; found {', '.join(names)}. "
-        f"Nearest is {nearest}, which lacks {', '.join(missing[nearest])}: rename the joints or add a convention to "
-        "dataset/motion/joint_map.py"
-    )
 
 
 def canonical_motion(tree: JointTree, *, name: str, source: str, path: str) -> tuple[Motion, MapReport]:
@@ -190,8 +103,8 @@ def canonical_motion(tree: JointTree, *, name: str, source: str, path: str) -> t
     chains = _chains(convention, index)
     trunk = [posed(joints["Pelvis"], "Pelvis"), *(posed(joint, "trunk") for joint in chains["trunk"])]
     neck = [trunk[-1], *(posed(joint, "neck") for joint in chains["neck"])]
-    spread = dict(zip(("Torso", "Spine", "Chest"), spread_chain(trunk, 3)))
-    spread.update(zip(("Neck", "Head"), spread_chain(neck, 2)))
+    chain_bodies = ("Torso", "Spine", "Chest", "Neck", "Head")
+    spread = dict(zip(chain_bodies, (*spread_chain(trunk, 3), *spread_chain(neck, 2))))
     for body_name, body in BODY_INDEX.items():
         if body_name in spread:
             body_quat[:, body] = spread[body_name]
@@ -206,20 +119,7 @@ def canonical_motion(tree: JointTree, *, name: str, source: str, path: str) -> t
         direction[body] = frames[names[body]] @ _bone(tree, joints, names[body], names[child])
     body_quat = keep_bone_directions(body_quat, direction, canonical_direction())
     our_pos = unit_length * pos @ rot_ours_file.T
-    ankles = ("L_Ankle", "R_Ankle")
-    offset = foot_offset(
-        (our_pos[:, joints[ankles[0]]], our_pos[:, joints[ankles[1]]]),
-        (body_quat[:, BODY_INDEX[ankles[0]]], body_quat[:, BODY_INDEX[ankles[1]]]),
-        tree.frame_rate,
-    )
-    if offset is not None:
-        pitch, roll = offset
-        notes.append(f"feet stood {np.degrees(pitch):+.0f} degrees toe down, {np.degrees(roll):+.0f} rolled: levelled")
-        for side, mirror in (("L_", 1.0), ("R_", -1.0)):
-            turn_foot = levelling_turn(pitch, mirror * roll)
-            for name_foot in ("Ankle", "Toe"):
-                foot = BODY_INDEX[side + name_foot]
-                body_quat[:, foot] = rotation.multiply(body_quat[:, foot], turn_foot)
+    _level_feet(body_quat, our_pos, joints, tree.frame_rate, notes)
     for side in ("L_", "R_"):  # bodies that no joint drives follow their parent after its correction, not before
         for low, high in (("Toe", "Ankle"), ("Wrist", "Elbow"), ("Hand", "Wrist")):
             if side + low not in joints:
@@ -237,6 +137,27 @@ def canonical_motion(tree: JointTree, *, name: str, source: str, path: str) -> t
         dropped=tuple(item for joint, item in enumerate(tree.names) if joint not in used),
     )  # fmt: skip
     return motion, report
+
+
+def _level_feet(
+    body_quat: np.ndarray, joint_pos: np.ndarray, joints: dict[str, int], frame_rate: float, notes: list[str]
+) -> None:
+    """Turns ankle and toe bodies in place so that the feet stand level (`dataset.motion.feet`), and notes it."""
+    left, right = "L_Ankle", "R_Ankle"
+    offset = foot_offset(
+        (joint_pos[:, joints[left]], joint_pos[:, joints[right]]),
+        (body_quat[:, BODY_INDEX[left]], body_quat[:, BODY_INDEX[right]]),
+        frame_rate,
+    )
+    if offset is None:
+        return
+    pitch, roll = offset
+    notes.append(f"feet stood {np.degrees(pitch):+.0f} degrees toe down, {np.degrees(roll):+.0f} rolled: levelled")
+    for side, mirror in (("L_", 1.0), ("R_", -1.0)):
+        turn = levelling_turn(pitch, mirror * roll)
+        for name in ("Ankle", "Toe"):
+            foot = BODY_INDEX[side + name]
+            body_quat[:, foot] = rotation.multiply(body_quat[:, foot], turn)
 
 
 def _chains(convention: Convention, index: dict[str, int]) -> dict[str, list[int]]:
@@ -272,8 +193,7 @@ def _drivers(
 
 
 def _bone(tree: JointTree, joints: dict[str, int], body: str, child: str) -> np.ndarray:
-    """Vector along a limb body's bone in its joint's frame: to the child's joint, else to its own end site, else
-    zero."""
+    """Vector along a limb body's bone in its joint's frame: to the child's joint, else its own end site, else zero."""
     start = joints[body]
     if child not in joints:
         return tree.ends.get(start, np.zeros(3))

@@ -1,17 +1,18 @@
 """The fixed list of stretches to track: a CSV of source, clip, start_s, end_s, tag.
 
 `python -m dataset.motion.plan --root DIR --out solutions/plan.csv` makes it from the survey of a motion folder;
-`read_plan` and
-`planned_motion` use it.
+`read_plan` and `planned_motion` use it.
 """
 
 from __future__ import annotations
 
 import csv
 import dataclasses
+import itertools
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -25,6 +26,11 @@ from dataset.motion.tag import PLAIN_WALK, motion_tag
 from dataset.schema import Motion
 
 FIELDS = ("source", "clip", "start_s", "end_s", "tag")
+SOURCE_MINUTES: Final[dict[str, float]] = {
+    "deepmimic": 3.4, "cmu_amc": 3.2, "cmu_bvh": 6.0, "snu_interactive": 7.0, "snu_timecritical": 4.4, "snu_vsports": 7.0,
+    "snu_ys2010": 11.0,
+}  # fmt: skip
+"""Minutes of each source in the list: more of the sources that have more, at least 3 of as many as possible."""
 EXCLUDED_TAGS = ("pushed", "lifted", "slope")
 """Other people's hands and sloping ground: forces that the simulated ground cannot give."""
 
@@ -72,17 +78,7 @@ class Config:
     """Longest stretch [s]."""
     min_stretch: float = 2.0
     """Shortest stretch [s]."""
-    minutes: dict[str, float] = dataclasses.field(
-        default_factory=lambda: {
-            "deepmimic": 3.4,
-            "cmu_amc": 3.2,
-            "cmu_bvh": 6.0,
-            "snu_interactive": 7.0,
-            "snu_timecritical": 4.4,
-            "snu_vsports": 7.0,
-            "snu_ys2010": 11.0,
-        }  # fmt: skip
-    )
+    minutes: dict[str, float] = dataclasses.field(default_factory=lambda: dict(SOURCE_MINUTES))
     """Minutes wanted of each source."""
     plain_walk_share: float = 0.45
     """Share of plain walking in a source's minutes, where it has that much."""
@@ -142,7 +138,7 @@ def candidates(
         length = (stop - 1 - start) / report.frame_rate
         pieces = max(1, int(np.ceil(length / config.max_stretch)))
         edges = np.linspace(start, stop - 1, pieces + 1)
-        for first, last in zip(edges[:-1], edges[1:]):
+        for first, last in itertools.pairwise(edges):
             begin, end = round(first) / report.frame_rate, round(last) / report.frame_rate
             if end - begin < config.min_stretch:
                 continue
@@ -161,8 +157,10 @@ def candidates(
 
 
 def choose(found: list[Candidate], config: Config) -> list[PlannedStretch]:
-    """The list: per source plain walking up to its share and the easiest of each other tag in turn until its minutes
-    are full, easiest first; sources interleaved."""
+    """The list, sources interleaved and easiest first inside each.
+
+    A source gives plain walking up to its share and the easiest of each other tag in turn, until its minutes are full.
+    """
     by_source: dict[str, list[Candidate]] = {}
     for item in found:
         if item.stretch.tag not in EXCLUDED_TAGS:
@@ -254,7 +252,7 @@ def main(config: Config) -> list[PlannedStretch]:
             found += candidates(item.clip, item.motion, item.report, item.body, config)
     rows = choose(found, config)
     write_plan(rows, config.out)
-    print(summary(rows), file=sys.stderr)
+    sys.stderr.write(summary(rows) + "\n")
     return rows
 
 

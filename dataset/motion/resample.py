@@ -20,8 +20,8 @@ def sample_poses(
 
     Positions follow a natural cubic spline. Rotations follow the cubic spline through the sign-continuous quaternion
     components, put back to unit length: between frames a turn of a apart this stays within a fraction a²/100 of the
-    geodesic and
-    has a continuous angular velocity, which slerp has not. Turns above 60 degrees a frame are slerped instead.
+    geodesic and has a continuous angular velocity, which slerp has not. Turns above 60 degrees a frame are slerped
+    instead.
 
     Args:
         time: Frame times [s], increasing, shape (T,).

@@ -50,13 +50,14 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *,
 
     Long bones point where the source's point and keep its twist; the point midway between the hips follows the
     source's, scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`.
-    Then the height is corrected (`floor_lift`). The time base is kept, so a taller subject moves faster.
+    Then the floor is found (`floor_height`) and put on z = 0, toes are bent to roll on it (`dataset.motion.toes`) and the
+    height follows the contacts (`contact_lift`). The time base is kept, so a taller subject moves faster.
 
     Args:
-        motion: A clip on the canonical skeleton (`leg_length` set), or one already on a subject.
+        motion: A clip on the canonical skeleton, as its reader returns it (`leg_length` set).
         body: Body of the subject.
         frame_rate: Frames per second of the result [Hz].
-        lift: Whether penetrating frames are lifted; without it only the constant is added, which is what
+        lift: Whether the height follows the contacts; without it the clip keeps one floor height, which is what
             `screen_motion` judges.
 
     Returns:
@@ -65,20 +66,25 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *,
     Raises:
         ValueError: If the motion has been retargeted already, or has fewer than 2 frames.
     """
-    if motion.leg_length is None:
+    source_leg = motion.leg_length
+    if source_leg is None:
         raise ValueError(
             f"Motion {motion.source}/{motion.name}: expected a clip as its reader returns it (leg_length set), "
             "found one that is on a subject already; retarget from the original"
         )
-    if motion.num_frames < 2:
-        raise ValueError(f"Motion {motion.source}/{motion.name}: expected at least 2 frames, found {motion.num_frames}")
+    duration = motion.duration
     motion = resample(motion, frame_rate)
+    if motion.num_frames < 2:
+        raise ValueError(
+            f"Motion {motion.source}/{motion.name}: expected at least 2 frames at {frame_rate:g} Hz, found a clip of "
+            f"{duration:.3f} s"
+        )
     body_quat = keep_bone_directions(
         global_from_local(motion.quat), canonical_direction(), rest_direction(body.joint_pos)
     )
     quat = rotation.make_continuous(rotation.normalize(local_from_global(body_quat)))
 
-    scale = leg_length(body) / motion.leg_length
+    scale = leg_length(body) / source_leg
     between_hips = 0.5 * (body.offset[_HIPS[0]] + body.offset[_HIPS[1]])
     root_pos = scale * motion.root_pos - rotation.rotate(quat[:, 0], between_hips)
     root_pos[:, 2] -= floor_height(body, root_pos, quat, frame_rate)

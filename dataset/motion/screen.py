@@ -95,8 +95,7 @@ class MotionReport:
 
 
 def screen_motion(motion: Motion, body: BodyModel) -> MotionReport:
-    """Judges a motion on a body. Penetration is judged before it is lifted, so a clip should come as its reader
-    returned it.
+    """Judges a motion on a body; a clip should come as its reader returned it, before penetration is lifted.
 
     Args:
         motion: A clip on the canonical skeleton (retargeted here, without lifting), or one already retargeted to
@@ -156,6 +155,7 @@ def _jumping_frames(motion: Motion) -> np.ndarray:
 
     rate = motion.frame_rate
     steps = rotation.angle_between(motion.quat[:-1], motion.quat[1:])
+    steps[:, [foot[1] for foot in FEET]] = 0.0  # toes are bent by the retargeting, not by the person
     usual = median_filter(steps, size=(9, 1), mode="nearest")
     turned = (steps > FASTEST_TURN / rate) | ((steps > SPIKE[0]) & (steps > SPIKE[1] * usual))
     moved = np.linalg.norm(np.diff(motion.root_pos, axis=0), axis=-1) > FASTEST_ROOT / rate

@@ -22,11 +22,12 @@ from dataset.motion.screen import MotionReport, screen_motion
 from dataset.motion.tag import motion_tag
 from dataset.schema import Motion, Subject
 
-COLUMNS = (
-    "source", "clip", "tag", "frames", "rate_hz", "seconds", "usable_s", "verdict", "reason", "speed_mps", "slide_mps", "slide_fraction",
-    "penetration_max_m", "penetration_mean_m", "stance_range_m", "frames_penetrating", "frames_floating", "frames_unsupported",
-    "frames_jumping", "convention", "unit", "leg_m", "notes",
+COLUMNS: tuple[str, ...] = (
+    "source", "clip", "tag", "frames", "rate_hz", "seconds", "usable_s", "verdict", "reason", "speed_mps", "slide_mps",
+    "slide_fraction", "penetration_max_m", "penetration_mean_m", "stance_range_m", "frames_penetrating", "frames_floating",
+    "frames_unsupported", "frames_jumping", "convention", "unit", "leg_m", "notes",
 )  # fmt: skip
+"""Columns of the table; figures as in `dataset.motion.screen.MotionReport`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,26 +105,37 @@ def _is_motion(path: Path) -> bool:
 
 def table_row(item: SurveyedClip) -> dict[str, str]:
     """The clip as a row of the table."""
-    row = dict.fromkeys(COLUMNS, "")
-    row.update(source=item.clip.split("/")[0], clip=item.clip)
+    row: dict[str, str] = dict.fromkeys(COLUMNS, "")
+    row |= {"source": item.clip.split("/")[0], "clip": item.clip}
     if item.motion is None or item.report is None:
         return row | {"verdict": "not read", "reason": item.error}
     report = item.report
-    verdict = "duplicate" if item.duplicate_of else "usable" if report.is_usable else "refused"
-    row.update(
-        tag=motion_tag(item.clip, item.motion), frames=str(item.frames), rate_hz=f"{item.rate:.4g}", seconds=f"{report.duration:.2f}",
-        usable_s=f"{report.usable_duration:.2f}", verdict=verdict, reason=item.duplicate_of or report.refusal,
-        speed_mps=f"{report.speed:.2f}", slide_mps=f"{report.slide_speed:.3f}", slide_fraction=f"{report.slide_fraction:.3f}",
-        penetration_max_m=f"{report.penetration_max:.3f}", penetration_mean_m=f"{report.penetration_mean:.4f}",
-        stance_range_m=f"{report.stance_range:.3f}", frames_penetrating=str(len(report.bad_frames["penetrates"])),
-        frames_floating=str(len(report.bad_frames["floats"])), frames_unsupported=str(len(report.bad_frames["unsupported"])),
-        frames_jumping=str(len(report.bad_frames["jumps"])),
-    )  # fmt: skip
+    row |= {
+        "tag": motion_tag(item.clip, item.motion),
+        "frames": str(item.frames),
+        "rate_hz": f"{item.rate:.4g}",
+        "seconds": f"{report.duration:.2f}",
+        "usable_s": f"{report.usable_duration:.2f}",
+        "verdict": "duplicate" if item.duplicate_of else "usable" if report.is_usable else "refused",
+        "reason": item.duplicate_of or report.refusal,
+        "speed_mps": f"{report.speed:.2f}",
+        "slide_mps": f"{report.slide_speed:.3f}",
+        "slide_fraction": f"{report.slide_fraction:.3f}",
+        "penetration_max_m": f"{report.penetration_max:.3f}",
+        "penetration_mean_m": f"{report.penetration_mean:.4f}",
+        "stance_range_m": f"{report.stance_range:.3f}",
+        "frames_penetrating": str(len(report.bad_frames["penetrates"])),
+        "frames_floating": str(len(report.bad_frames["floats"])),
+        "frames_unsupported": str(len(report.bad_frames["unsupported"])),
+        "frames_jumping": str(len(report.bad_frames["jumps"])),
+    }
     if item.mapping is not None:
-        row.update(
-            convention=item.mapping.convention, unit=item.mapping.unit, leg_m=f"{item.mapping.leg_length:.3f}",
-            notes="; ".join(item.mapping.notes),
-        )  # fmt: skip
+        row |= {
+            "convention": item.mapping.convention,
+            "unit": item.mapping.unit,
+            "leg_m": f"{item.mapping.leg_length:.3f}",
+            "notes": "; ".join(item.mapping.notes),
+        }
     return row
 
 
@@ -137,20 +149,23 @@ def summary(rows: list[dict[str, str]]) -> str:
     for source in (*sorted({row["source"] for row in rows}), "all"):
         mine = [row for row in rows if source in (row["source"], "all")]
         readable = [row for row in mine if row["verdict"] != "not read"]
-        counts = {
-            verdict: sum(row["verdict"] == verdict for row in mine) for verdict in ("not read", "refused", "duplicate")
-        }
+        verdicts = [row["verdict"] for row in mine]
+        counts = [verdicts.count(verdict) for verdict in ("not read", "refused", "duplicate")]
         minutes = sum(float(row["seconds"]) for row in readable) / 60
         usable = sum(float(row["usable_s"]) for row in readable if row["verdict"] == "usable") / 60
         medians = [
-            np.nanmedian([float(row[name]) for row in readable] or [np.nan])
-            for name in ("slide_mps", "penetration_max_m", "stance_range_m")
+            _median([row[name] for row in readable]) for name in ("slide_mps", "penetration_max_m", "stance_range_m")
         ]
-        lines.append(
-            f"| {source} | {len(mine)} | {counts['not read']} | {counts['refused']} | {counts['duplicate']} | {minutes:.1f} | {usable:.1f} | "
-            + " | ".join(f"{value:.3f}" for value in medians) + " |"
-        )  # fmt: skip
+        figures = [f"{minutes:.1f}", f"{usable:.1f}", *(f"{value:.3f}" for value in medians)]
+        lines.append("| " + " | ".join([source, str(len(mine)), *map(str, counts), *figures]) + " |")
     return "\n".join(lines)
+
+
+def _median(cells: list[str]) -> float:
+    """Median of the cells that hold a number; NaN if none does."""
+    values = np.array(cells, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    return float(np.median(values)) if len(values) else float("nan")
 
 
 def main(config: Config) -> list[dict[str, str]]:

@@ -1,8 +1,7 @@
 """What a stretch of motion is, in one word: by the names its authors gave it, then by how the pelvis moves.
 
 `walk` is plain walking: upright, mostly straight, at 0.35 to 2.2 m/s. Everything else is a kind of its own, so that a
-list of motions can
-be balanced.
+list of motions can be balanced.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Toes bent so that they roll on the floor instead of going through it.
 
-Many sources have a rigid foot or no toe data. When the heel rises, the toe part of a foot with a toe joint must stay flat on the
-floor (metatarsophalangeal extension); with the toes at rest their tips would be several cm below it and the whole body would be lifted.
+Many sources have a rigid foot or no toe data. When the heel rises, the toe part of a foot with a toe joint must stay
+flat on the floor (metatarsophalangeal extension); with the toes at rest their tips would be several cm below it and the
+whole body would be lifted.
 
 Axis legend: T frames, N = 24 bodies.
 """
@@ -27,8 +28,8 @@ _UP_TURN = (0.0, -1.0, 0.0)
 def bend_toes(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray) -> np.ndarray:
     """Rotations with each toe body turned up by the smallest angle that brings its lowest point to the floor z = 0.
 
-    The turn is about the toe's own lateral axis, from 0 to `LARGEST_BEND`, found by bisection. Where even the largest turn does not
-    help (a foot under the floor), the turn that helps most of those tried is taken.
+    The turn is about the toe's own lateral axis, from 0 to `LARGEST_BEND`, found by bisection. Where even the largest
+    turn does not help (a foot under the floor), the turn that helps most of those tried is taken.
 
     Args:
         body: Body model with shapes on the toe bodies; without them nothing is changed.

@@ -1,13 +1,10 @@
 """From a source's rest pose to ours: global rotations that keep bone directions and twist.
 
 Every reader ends in the **canonical skeleton**: the 24 bodies in a T-pose facing +x with arms exactly along +-y, legs
-exactly
-down and the pelvis joint midway between the hips. A source body's rotation G_s (source rest frame to world) becomes
-G_c = G_s ⊗ between(canonical bone direction, source's rest bone direction): the bone to the child keeps the direction
-it has in
-the source, and the turn about the bone is the source's own. `dataset.motion.retarget` does the same step from the
-canonical
-skeleton to a subject's.
+exactly down and the pelvis joint midway between the hips. A source body's rotation G_s (source rest frame to world)
+becomes G_c = G_s ⊗ between(canonical bone direction, source's rest bone direction): the bone to the child keeps the
+direction it has in the source, and the turn about the bone is the source's own. `dataset.motion.retarget` does the same
+step from the canonical skeleton to a subject's.
 
 Axis legend: T frames, N = 24 bodies.
 """
@@ -29,8 +26,7 @@ LIMB_CHILD: Final[dict[int, int]] = {
     )
 }  # fmt: skip
 """Long bones: the body and the child whose joint ends it. Trunk, feet and hands keep the source's frame (a rest pose is
-taken
-to have an upright trunk and flat feet: bone directions there differ between skeletons because joints are placed
+taken to have an upright trunk and flat feet: bone directions there differ between skeletons because joints are placed
 differently)."""
 
 
@@ -46,8 +42,7 @@ def canonical_direction() -> np.ndarray:
 
 
 def rest_direction(joint_pos: np.ndarray) -> np.ndarray:
-    """Unit direction of each long bone in a rest pose with joint centres `joint_pos` [m], shape (N, 3); zero
-    elsewhere."""
+    """Unit direction of each long bone in a rest pose with these joint centres, shape (N, 3); zero elsewhere."""
     direction = np.zeros((NUM_BODIES, 3))
     for body, child in LIMB_CHILD.items():
         bone = joint_pos[child] - joint_pos[body]
@@ -78,8 +73,7 @@ def spread_chain(chain: list[np.ndarray], count: int) -> list[np.ndarray]:
     """Global rotations of `count` bodies spread along a source chain with another number of joints.
 
     The chain is base, joint 1, ... joint k (global rotations, shape (T, 4)). Body i of `count` stands at k * i / count
-    joints
-    along it and takes the rotation interpolated there, so the last body turns exactly as the last joint.
+    joints along it and takes the rotation interpolated there, so the last body turns exactly as the last joint.
     """
     joints = len(chain) - 1
     if joints == 0:
