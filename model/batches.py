@@ -115,11 +115,18 @@ class BatchMaker:
         """Windows of one pass over the data."""
         return len(self._frames.usable)
 
-    def epoch(self, epoch: int, batch_size: int) -> Iterator[Batch]:
-        """All windows once in random order; the last batch may be smaller."""
+    def epoch(self, epoch: int, batch_size: int, *, skip: int = 0) -> Iterator[Batch]:
+        """All windows once in random order, the first `skip` batches left out; the last batch may be smaller."""
         order = np.random.default_rng([self._seed, 1, epoch]).permutation(self._frames.usable)
-        for step, start in enumerate(range(0, len(order), batch_size)):
-            yield self.make(order[start : start + batch_size], np.random.default_rng([self._seed, 2, epoch, step]))
+        for step in range(skip, -(-len(order) // batch_size)):
+            rows = order[step * batch_size : (step + 1) * batch_size]
+            yield self.make(rows, np.random.default_rng([self._seed, 2, epoch, step]))
+
+    def sample(self, windows: int) -> Batch:
+        """At most `windows` different windows, the same on every call."""
+        rng = np.random.default_rng([self._seed, 3])
+        usable = self._frames.usable
+        return self.make(rng.choice(usable, min(windows, len(usable)), replace=False), rng)
 
     def make(self, centre: np.ndarray, rng: np.random.Generator) -> Batch:
         """Batch of the windows around the frames `centre`, (B,), disturbed by draws from `rng`."""

@@ -3,45 +3,27 @@
 Markers are placed once for all frames (a dense set and the sets of laboratories side by side), and once more from
 tracks that were low-passed like those of a laboratory. After that a batch is one gather (`kernels.tokens`).
 
-Axis legend: G flat frames over all sequences, P markers, J joints, N bodies, E feet, K bodies that carry a marker.
+Axis legend: G flat frames over all sequences, P markers, J joints, N bodies, E feet.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import signal
 
-from dataset import rotation
-from dataset.kinematics import forward_kinematics
+from dataset.marker_tracks import MarkerPlacement, pelvis_heading
 from dataset.schema import FRAME_RATE, Dynamics, Subject
 from dataset.skeleton import FEET, NUM_BODIES, NUM_JOINTS
 from kernels.grf import sum_bodies
-from kernels.markers import place_markers
 from kernels.windows import list_window_frames
 
 HALF_WIDTH = 2
 """Frames of a window before t, and after t + 1 (ImDy: window size 2)."""
 WINDOW = 2 * HALF_WIDTH + 2
 """Frames a window."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """Markers on the body of one subject, as the marker kernel takes them."""
-
-    points: np.ndarray
-    """Marker points in the rest pose [m], shape (P, 3)."""
-    joint_pos: np.ndarray
-    """Joint centres in the rest pose [m], shape (N, 3)."""
-    offset: np.ndarray
-    """Joint of each body from its parent's joint [m], shape (N, 3)."""
-    bodies: np.ndarray
-    """Bodies that carry each marker, shape (P, K); the same for every subject."""
-    weights: np.ndarray
-    """Their weights, shape (P, K); the same for every subject."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,12 +69,6 @@ class Frames:
         return np.searchsorted(self.offsets, frame, side="right") - 1
 
 
-def pelvis_heading(quat: np.ndarray) -> np.ndarray:
-    """Angle about z of the pelvis' forward axis [rad], from pelvis-to-world quaternions (T, 4) to (T,)."""
-    forward = rotation.rotate(quat, np.array([1.0, 0.0, 0.0]))
-    return np.arctan2(forward[:, 1], forward[:, 0])
-
-
 def smooth_tracks(markers: np.ndarray, cutoff: float, rate: float = FRAME_RATE) -> np.ndarray:
     """Zero-phase fourth-order low-pass of marker tracks (T, P, 3), as laboratories apply before storing them.
 
@@ -108,10 +84,10 @@ def smooth_tracks(markers: np.ndarray, cutoff: float, rate: float = FRAME_RATE) 
 
 def build_frames(
     sequences: Sequence[Dynamics],
-    placement_of: Callable[[Subject], Placement],
+    placement_of: Callable[[Subject], MarkerPlacement],
     *,
     smoothing: float | None = None,
-    progress: Callable[[Sequence[Dynamics]], Sequence[Dynamics]] = lambda items: items,
+    progress: Callable[[Sequence[Dynamics]], Iterable[Dynamics]] = lambda items: items,
 ) -> Frames:
     """Flatten sequences and place their markers.
 
@@ -131,7 +107,7 @@ def build_frames(
         longest = int(lengths.max(initial=0))
         raise ValueError(f"sequences: expected one of at least {WINDOW + 2} frames, got {len(lengths)} up to {longest}")
     total = int(offsets[-1])
-    placements: dict[Subject, Placement] = {}
+    placements: dict[Subject, MarkerPlacement] = {}
     copies = 1 if smoothing is None else 2
     arrays: dict[str, np.ndarray] = {
         "pelvis": np.empty((total, 3), np.float32), "heading": np.empty(total),
@@ -144,14 +120,16 @@ def build_frames(
         if item.subject not in placements:
             placements[item.subject] = placement_of(item.subject)
         rows = slice(int(offsets[index]), int(offsets[index + 1]))
-        tracks = place_on_motion(placements[item.subject], item.root_pos, item.quat)
+        tracks = placements[item.subject].place(item.root_pos, item.quat)
         if markers is None:
             markers = np.empty((copies * total, tracks.shape[1], 3), np.float32)
         markers[rows] = tracks
         if smoothing is not None:
             markers[total + rows.start : total + rows.stop] = smooth_tracks(tracks, smoothing)
         mass = item.subject.mass
-        arrays["pelvis"][rows], arrays["heading"][rows] = item.root_pos, pelvis_heading(item.quat[:, 0])
+        arrays["pelvis"][rows] = item.root_pos
+        cosine, sine = pelvis_heading(item.quat[:, 0]).T
+        arrays["heading"][rows] = np.arctan2(sine, cosine)
         arrays["impulse"][rows][:-1] = item.impulse / mass
         arrays["grf"][rows] = item.grf / mass
         arrays["foot_cop"][rows] = sum_bodies(item.grf, item.cop, item.free_moment, FEET).cop
@@ -161,16 +139,6 @@ def build_frames(
         names=tuple(item.name for item in sequences), clips=tuple(item.clip for item in sequences), offsets=offsets,
         markers=markers, usable=np.concatenate(usable), **arrays,
     )  # fmt: skip
-
-
-def place_on_motion(placement: Placement, root_pos: np.ndarray, quat: np.ndarray) -> np.ndarray:
-    """Marker tracks [m], world, (T, P, 3) float32, of a body that moves through poses (T, 3), (T, N, 4)."""
-    body_pos, body_quat = forward_kinematics(placement.offset, root_pos, quat)
-    body_rot = rotation.to_matrix(body_quat).astype(np.float32)
-    body_pos = body_pos.astype(np.float32)
-    return place_markers(
-        placement.points, placement.joint_pos, placement.bodies, placement.weights, body_pos, body_rot
-    )
 
 
 def _usable(item: Dynamics) -> np.ndarray:

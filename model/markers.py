@@ -13,8 +13,8 @@ import numpy as np
 from dataset.body.default import make_body
 from dataset.body.landmarks import LANDMARKS
 from dataset.body.marker_sets import MarkerSet, landmark_set, marker_points, marker_set
+from dataset.marker_tracks import MarkerPlacement
 from dataset.schema import Subject
-from model.frames import Placement
 
 LAB_SETS = ("plug_in_gait_39", "cmu_41", "opencap")
 """Laboratory marker sets that training mixes in; their markers stand 9 mm off the skin and move with one bone."""
@@ -42,11 +42,9 @@ def training_pool() -> MarkerPool:
     return MarkerPool(sets=(dense, landmarks), dense=np.arange(dense.num_markers), labs=labs)
 
 
-def place_pool(subject: Subject) -> Placement:
+def place_pool(subject: Subject) -> MarkerPlacement:
     """Every marker of the pool on the default body of a subject."""
     body = make_body(subject)
     parts = [marker_points(body, item) for item in training_pool().sets]
     points, bodies, weights = (np.concatenate([part[k] for part in parts]) for k in range(3))
-    return Placement(
-        points=points, joint_pos=np.asarray(body.joint_pos), offset=body.offset, bodies=bodies, weights=weights
-    )
+    return MarkerPlacement(points=points, joint_pos=np.asarray(body.joint_pos), bodies=bodies, weights=weights)

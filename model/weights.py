@@ -1,7 +1,7 @@
 """Trained solvers on disk: safetensors with the network and its scales, and a model card beside it.
 
 `NAME.safetensors` holds the tensors and, in its metadata, the architecture, so that the file alone can be loaded;
-`NAME.json` is the card: data, licences, training settings, held-out errors, provenance; `NAME.md` is the card for people.
+`NAME.json` is the card: data, licences, training settings, held-out errors, provenance; `NAME.md` shows it to people.
 """
 
 from __future__ import annotations

