@@ -77,12 +77,13 @@ class Targets:
         return torch.stack([self.grf[:, :, list(foot), 2].sum(-1) for foot in FEET], dim=-1)
 
 
-def cosine_loss(direction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of 1 − cosine between unit vectors and targets (..., 3), along the last axis; `weight` (...).
+def cosine_loss(direction: Tensor, target: Tensor, size: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of 1 − cosine between unit vectors and targets (..., 3) of length `size` (...); `weight` (...).
 
-    (The released code normalises its force targets along the time axis; its metric does not.)
+    The cosine runs along the vector. (The released code normalises its force targets along the time axis; its metric does
+    not.)
     """
-    cosine = (direction * functional.normalize(target, dim=-1)).sum(-1)
+    cosine = (direction * target).sum(-1) / size.clamp_min(1e-12)
     return ((1.0 - cosine) * weight).sum() / weight.sum().clamp_min(1.0)
 
 
@@ -109,10 +110,12 @@ def loss_terms(prediction: Prediction, target: Targets, scaling: Scaling) -> dic
     grf_error = prediction.grf_magnitude - grf_size
     change = (grf[:, 1] - grf[:, 0]) - (target.grf[:, 1] - target.grf[:, 0])
     return {
-        "impulse_l2": ((prediction.impulse - target.impulse) / scaling.impulse_std).square().mean(),
-        "grf_l2": ((grf - target.grf) / scaling.grf_std).square().mean(),
-        "impulse_cosine": cosine_loss(prediction.impulse_direction, target.impulse, torch.ones_like(impulse_size)),
-        "grf_cosine": cosine_loss(prediction.grf_direction, target.grf, touches),
+        "impulse_l2": ((prediction.impulse - target.impulse) * (1.0 / scaling.impulse_std)).square().mean(),
+        "grf_l2": ((grf - target.grf) * (1.0 / scaling.grf_std)).square().mean(),
+        "impulse_cosine": cosine_loss(
+            prediction.impulse_direction, target.impulse, impulse_size, torch.ones_like(impulse_size)
+        ),
+        "grf_cosine": cosine_loss(prediction.grf_direction, target.grf, grf_size, touches),
         "impulse_magnitude": impulse_error.abs().mean(),
         "grf_magnitude": grf_error.abs().mean(),
         "impulse_pairwise": pairwise_loss(impulse_error),

@@ -63,8 +63,9 @@ def test_cosine_runs_over_the_vector_axis_and_ignores_bodies_without_contact():
     """Opposite directions cost 2; the length of the target does not matter, nor do rows of weight zero."""
     direction = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
     target = torch.tensor([[[-3.0, 0.0, 0.0], [0.0, 7.0, 0.0]]])
-    assert float(cosine_loss(direction, target, torch.tensor([[1.0, 0.0]]))) == pytest.approx(2.0)
-    assert float(cosine_loss(direction, target, torch.tensor([[1.0, 1.0]]))) == pytest.approx(1.0)
+    size = target.norm(dim=-1)
+    assert float(cosine_loss(direction, target, size, torch.tensor([[1.0, 0.0]]))) == pytest.approx(2.0)
+    assert float(cosine_loss(direction, target, size, torch.tensor([[1.0, 1.0]]))) == pytest.approx(1.0)
 
 
 def test_pairwise_term_equals_the_sum_over_all_pairs():
