@@ -123,7 +123,9 @@ def _check(subject: Subject) -> None:
     for field, (low, high) in ranges.items():
         value = getattr(subject, field)
         if not low <= value <= high:
-            raise ValueError(f"Subject.{field} of '{subject.name}': expected {low} to {high}{units[field]}, got {value}")
+            raise ValueError(
+                f"Subject.{field} of '{subject.name}': expected {low} to {high}{units[field]}, got {value}"
+            )
     if not subject.mass > 0.0:
         raise ValueError(f"Subject.mass of '{subject.name}': expected a positive mass in kg, got {subject.mass}")
     limit = load_shape_space().num_shape

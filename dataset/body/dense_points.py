@@ -52,9 +52,7 @@ def cell_areas(vertices: np.ndarray, faces: np.ndarray, points: np.ndarray) -> n
     """Skin area [m²] that is nearer (along the skin) to each point than to any other, shape (len(points),)."""
     distance = _distances(_edge_graph(vertices, faces), points)
     reached = np.isfinite(distance).any(axis=0)
-    return np.bincount(
-        distance.argmin(axis=0)[reached], vertex_areas(vertices, faces)[reached], minlength=len(points)
-    )
+    return np.bincount(distance.argmin(axis=0)[reached], vertex_areas(vertices, faces)[reached], minlength=len(points))
 
 
 def vertex_areas(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:

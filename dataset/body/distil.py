@@ -15,7 +15,6 @@ exactly mirror-symmetric.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import sys
 from dataclasses import dataclass
@@ -213,7 +212,9 @@ def _shape_directions(model: Any) -> np.ndarray:
         minus = _rest_points(model, adult, dict.fromkeys(labels, -1.0))
         directions.append(0.5 * PRIOR_SD * (plus - minus))
     for label, spread in PHENOTYPE_SD.items():
-        plus, minus = (_rest_points(model, adult | {label: value}) for value in (1.0, 0.5 if label == "muscle" else 0.0))
+        plus, minus = (
+            _rest_points(model, adult | {label: value}) for value in (1.0, 0.5 if label == "muscle" else 0.0)
+        )
         directions.append((plus - minus) * spread / (0.5 if label == "muscle" else 1.0))
     return np.stack(directions)
 

@@ -142,7 +142,9 @@ class _Problem:
         self.points = points - body.joint_pos[self.carrier]
         self.rest = points
 
-    def solve(self, frames: np.ndarray, frame_rate: float, start: tuple[np.ndarray, np.ndarray] | None = None):
+    def solve(
+        self, frames: np.ndarray, frame_rate: float, start: tuple[np.ndarray, np.ndarray] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Pelvis positions (T, 3) and quaternions (T, N, 4) of the chosen frames, forwards and backwards from the fullest."""
         targets = np.ascontiguousarray(self.targets[frames])
         root, quat = np.zeros((len(frames), 3)), np.tile(rotation.IDENTITY, (len(frames), NUM_BODIES, 1))
@@ -200,7 +202,16 @@ class _Problem:
         assert best is not None
         return best[1], best[2]
 
-    def _run(self, targets, order, root, quat, step_precision: float, iterations: int) -> np.ndarray:
+    def _run(
+        self,
+        targets: np.ndarray,
+        order: np.ndarray,
+        root: np.ndarray,
+        quat: np.ndarray,
+        step_precision: float,
+        iterations: int,
+    ) -> np.ndarray:
+        """Solves the frames in order, in place of root and quat; returns their cost."""
         from dataset.body.inverse_kinematics import solve_frames
 
         cost = np.zeros(len(targets))
@@ -258,7 +269,9 @@ def fit_subject(
     full = np.flatnonzero(problem.count >= 0.9 * problem.count.max())
     frames = np.unique(full[np.linspace(0, len(full) - 1, min(max_frames, len(full))).round().astype(int)])
     guess = height if height is not None else _height_guess(problem, frames, mass, sex, age)
-    subject = _within_mass_range(Subject(name=name, sex=sex, height=guess, mass=mass, age=age, shape=(0.0,) * num_shape))
+    subject = _within_mass_range(
+        Subject(name=name, sex=sex, height=guess, mass=mass, age=age, shape=(0.0,) * num_shape)
+    )
 
     problem.place_on(make_body(subject))
     root, quat = problem.solve(frames, frame_rate=100.0)
@@ -331,7 +344,9 @@ def _proportion_step(
     # Landmarks moved by each proportion in each pose, shape (S, K, N, 3), then (S, K, M, 3).
     moved = np.zeros((len(offset_by), len(frames), NUM_BODIES, 3))
     for body in range(1, NUM_BODIES):
-        moved[:, :, body] = moved[:, :, PARENTS[body]] + np.einsum("kij,sj->ski", body_rot[:, PARENTS[body]], offset_by[:, body])
+        moved[:, :, body] = moved[:, :, PARENTS[body]] + np.einsum(
+            "kij,sj->ski", body_rot[:, PARENTS[body]], offset_by[:, body]
+        )
     moved_by = moved[:, :, problem.carrier] + np.einsum("kmij,smj->skmi", body_rot[:, problem.carrier], point_by)
 
     error = problem.errors_on(frames, root, quat)

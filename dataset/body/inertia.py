@@ -81,7 +81,10 @@ def body_inertia(
         sagittal, transverse, longitudinal = (np.array(parameters.radii) * np.linalg.norm(along)) ** 2
         about = np.diag([sagittal, transverse, longitudinal] if axis == 2 else [sagittal, longitudinal, transverse])
         table_center[body], table_per_mass[body] = parameters.center * along, about
-        table_center[MIRROR_BODY[body]], table_per_mass[MIRROR_BODY[body]] = parameters.center * along * MIRROR_VECTOR, about
+        table_center[MIRROR_BODY[body]], table_per_mass[MIRROR_BODY[body]] = (
+            parameters.center * along * MIRROR_VECTOR,
+            about,
+        )
     masses = (1.0 - adult) * mesh_mass + adult * table_mass
     centers = (1.0 - adult) * centers + adult * table_center
     per_mass = (1.0 - adult) * per_mass + adult * table_per_mass
@@ -128,7 +131,9 @@ def cut_bodies(vertices: np.ndarray, faces: np.ndarray, joint_pos: np.ndarray) -
     armpit = shoulder - np.array([0.0, 0.0, 0.5 * (joint("L_Elbow")[1] - shoulder[1])])
     arm = cut_moments(upper, left_of(shoulder), above(armpit))
     arm_in_chest = cut_moments(upper, left_of(shoulder), above(joint("Chest")))
-    from_elbow, from_wrist, fingers = (cut_moments(upper, left_of(joint(name))) for name in ("L_Elbow", "L_Wrist", "L_Hand"))
+    from_elbow, from_wrist, fingers = (
+        cut_moments(upper, left_of(joint(name))) for name in ("L_Elbow", "L_Wrist", "L_Hand")
+    )
     # Shoulder girdle: outside the middle of the collar bone, above the middle between chest joint and collar bone.
     girdle = 0.5 * (joint("L_Thorax") + np.array([0.0, shoulder[1], joint("Chest")[2]]))
     thorax = cut_moments(upper, left_of(girdle), above(girdle)) - cut_moments(upper, left_of(shoulder), above(girdle))

@@ -2,7 +2,7 @@
 
 Per frame, over the pelvis position and the 24 rotations, the minimum of
 
-    Σ_m ρ(|x_m − p_m(q)|² / σ_m²) + Σ_j Σ_a (log q_j)_a² P_ja + Σ_j Σ_a overrun_ja² / σ_limit² + |step from the frame before|² P_step
+    Σ_m ρ(|x_m − p_m(q)|² / σ_m²) + Σ_ja (log q_j)_a² P_ja + Σ_ja overrun_ja² / σ_limit² + |turn since the frame before|² P_step
 
 with ρ Huber's loss, p_m the rigid marker on its body. A step is a right perturbation q ← q ⊗ exp(δ), so the Jacobian of a marker
 with respect to body k on its chain is −[p − p_k]ₓ R_k; the 75 x 75 normal matrix has a block only where two bodies share a
@@ -25,7 +25,7 @@ _DAMPING = 1e-3
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _log(quat, out) -> None:
+def _log(quat: np.ndarray, out: np.ndarray) -> None:
     sign = 1.0 if quat[0] >= 0.0 else -1.0
     sine = np.sqrt(quat[1] ** 2 + quat[2] ** 2 + quat[3] ** 2)
     scale = sign * (2.0 * np.arctan2(sine, sign * quat[0]) / sine if sine > 1e-9 else 2.0)
@@ -34,7 +34,7 @@ def _log(quat, out) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _turn(quat, step) -> None:
+def _turn(quat: np.ndarray, step: np.ndarray) -> None:
     """quat ← quat ⊗ exp(step), renormalised."""
     half = 0.5 * np.sqrt(step[0] ** 2 + step[1] ** 2 + step[2] ** 2)
     scale = 0.5 * np.sin(half) / half if half > 1e-9 else 0.5
@@ -50,7 +50,9 @@ def _turn(quat, step) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _pose_bodies(offset, parents, root, quat, pos, rot) -> None:
+def _pose_bodies(
+    offset: np.ndarray, parents: np.ndarray, root: np.ndarray, quat: np.ndarray, pos: np.ndarray, rot: np.ndarray
+) -> None:
     """Joint positions (N, 3) and body-to-world matrices (N, 3, 3) of one frame."""
     local = np.empty((3, 3))
     for body in range(_N):
@@ -75,7 +77,15 @@ def _pose_bodies(offset, parents, root, quat, pos, rot) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _add_marker(normal, gradient, columns, count, jacobian, error, weight) -> None:
+def _add_marker(
+    normal: np.ndarray,
+    gradient: np.ndarray,
+    columns: np.ndarray,
+    count: int,
+    jacobian: np.ndarray,
+    error: np.ndarray,
+    weight: float,
+) -> None:
     """Adds weight · JᵀJ (lower triangle) and weight · Jᵀ error of one marker; J is (3, 3 · count) in blocks `columns`."""
     for first in range(count):
         for i in range(3):
@@ -95,7 +105,7 @@ def _add_marker(normal, gradient, columns, count, jacobian, error, weight) -> No
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _solve(normal, gradient, step) -> None:
+def _solve(normal: np.ndarray, gradient: np.ndarray, step: np.ndarray) -> None:
     """Cholesky of the lower triangle in place, then step = normal⁻¹ gradient."""
     for i in range(_D):
         for j in range(i + 1):
@@ -119,7 +129,20 @@ def _solve(normal, gradient, step) -> None:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _assemble(points, carrier, inverse_variance, huber, targets, pos, rot, parents, normal, gradient, jacobian, columns) -> float:
+def _assemble(
+    points: np.ndarray,
+    carrier: np.ndarray,
+    inverse_variance: np.ndarray,
+    huber: float,
+    targets: np.ndarray,
+    pos: np.ndarray,
+    rot: np.ndarray,
+    parents: np.ndarray,
+    normal: np.ndarray,
+    gradient: np.ndarray,
+    jacobian: np.ndarray,
+    columns: np.ndarray,
+) -> float:
     """Normal matrix and gradient of the markers of one frame; returns their cost."""
     error = np.empty(3)
     lever = np.empty(3)
@@ -163,7 +186,16 @@ def _assemble(points, carrier, inverse_variance, huber, targets, pos, rot, paren
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _prior(quat, precision, limits, limit_precision, before, step_precision, normal, gradient) -> float:
+def _prior(
+    quat: np.ndarray,
+    precision: np.ndarray,
+    limits: np.ndarray,
+    limit_precision: float,
+    before: np.ndarray,
+    step_precision: float,
+    normal: np.ndarray,
+    gradient: np.ndarray,
+) -> float:
     """Adds the joint priors, ranges and the pull to the frame before; returns their cost."""
     turn = np.empty(3)
     back = np.empty(4)
@@ -256,7 +288,14 @@ def solve_frames(
                 jacobian, columns,
             )  # fmt: skip
             cost += _prior(
-                quat, precision_N3, limits_N32, limit_precision, before, step_precision if index > 0 else 0.0, normal, gradient
+                quat,
+                precision_N3,
+                limits_N32,
+                limit_precision,
+                before,
+                step_precision if index > 0 else 0.0,
+                normal,
+                gradient,
             )
             cost_T[frame] = cost
             _solve(normal, gradient, step)

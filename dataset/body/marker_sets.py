@@ -174,8 +174,9 @@ def marker_points(body: BodyModel, markers: MarkerSet) -> tuple[np.ndarray, np.n
 
     Returns:
         Centres of the markers [m], axes and origin of `body.joint_pos`, shape (M, 3), float64: skin plus `markers.offset`
-        along the outward normal (laboratory markers where the bone carries them, `BodyModel.landmark_pos`); bodies that carry them, shape (M, 4), int32; their weights, rows
-        summing to 1, shape (M, 4), float32 (rigid markers: weight 1 in the first column, the body repeated under zeros).
+        along the outward normal (laboratory markers where the bone carries them, `BodyModel.landmark_pos`); bodies that
+        carry them, shape (M, 4), int32; their weights, rows summing to 1, shape (M, 4), float32 (rigid markers: weight 1 in
+        the first column, the body repeated under zeros).
 
     On a body of another topology (a user's SMPL file) each marker goes to the skin vertex nearest to where the default body
     of the same subject has it, after moving that point with the joints that carry it: the same place to about a centimetre.
@@ -227,7 +228,10 @@ def _vertex_normals(body: BodyModel) -> np.ndarray:
     corner = body.vertices[body.faces]
     face_normal = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
     normal = np.stack(
-        [np.bincount(body.faces.ravel(), np.repeat(face_normal[:, axis], 3), minlength=len(body.vertices)) for axis in range(3)],
+        [
+            np.bincount(body.faces.ravel(), np.repeat(face_normal[:, axis], 3), minlength=len(body.vertices))
+            for axis in range(3)
+        ],
         axis=1,
     )
     return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)

@@ -37,6 +37,7 @@ def joint_centres(
     Hip by regression on the pelvis spines, knee, ankle and elbow midway between landmarks, the others from the rig.
 
     Args:
+        space: Shape space of the mesh.
         half: Left-half vertices [m], shape (H, 3).
         rig: Rig points [m], shape (R, 3).
         hip_from_pelvis: Left hip centre from the pelvis joint [m], shape (3,), where it is known from elsewhere.
@@ -112,9 +113,7 @@ def straightened(space: ShapeSpace, points: np.ndarray, hip_from_pelvis: np.ndar
     half[space.left_vertex == space.right_vertex, 1] = 0.0
     centres = joint_centres(space, half, rig, hip_from_pelvis)
     origin = np.array([centres[0, 0], 0.0, half[:, 2].min()])
-    return RestPose(
-        half=half - origin, joint_pos=centres - origin, rotation=rotation, translation=translation - origin
-    )
+    return RestPose(half=half - origin, joint_pos=centres - origin, rotation=rotation, translation=translation - origin)
 
 
 def carried_landmarks(space: ShapeSpace, hanging: np.ndarray, rest: RestPose) -> tuple[np.ndarray, np.ndarray]:

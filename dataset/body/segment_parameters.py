@@ -47,7 +47,9 @@ def segment_parameters(segment: str, sex: float) -> SegmentParameters:
     """Parameters of a segment, linear between the male (0) and the female (1) table; masses as printed, not renormalised."""
     female, male = (np.asarray(row) / 100.0 for row in _TABLE[segment])
     row = male + sex * (female - male)
-    return SegmentParameters(mass=float(row[0]), center=float(row[1]), radii=(float(row[2]), float(row[3]), float(row[4])))
+    return SegmentParameters(
+        mass=float(row[0]), center=float(row[1]), radii=(float(row[2]), float(row[3]), float(row[4]))
+    )
 
 
 def mass_fractions(sex: float) -> dict[str, float]:

@@ -86,7 +86,9 @@ def foot_shapes(foot: FootBoxes, joint_pos: np.ndarray) -> tuple[CollisionShape,
         for name, (low, high) in corners.items():
             center, half = 0.5 * (np.array(high) + np.array(low)), 0.5 * (np.array(high) - np.array(low))
             body = BODY_INDEX[name] if side > 0 else MIRROR_BODY[BODY_INDEX[name]]
-            shapes.append(_shape(body, "box", center if side > 0 else center * MIRROR_VECTOR, tuple(map(float, half)), 2))
+            shapes.append(
+                _shape(body, "box", center if side > 0 else center * MIRROR_VECTOR, tuple(map(float, half)), 2)
+            )
     return tuple(shapes)
 
 
@@ -116,7 +118,9 @@ def collision_shapes(
         center = piece.center - joint_pos[body]
         for one, flip in ((body, 1), (MIRROR_BODY[body], -1)) if MIRROR_BODY[body] != body else ((body, 1),):
             at = center if flip > 0 else center * MIRROR_VECTOR
-            shapes.append(_shape(one, "capsule" if half > 0 else "sphere", at, (radius, half) if half > 0 else (radius,), axis))
+            shapes.append(
+                _shape(one, "capsule" if half > 0 else "sphere", at, (radius, half) if half > 0 else (radius,), axis)
+            )
     shapes.extend(_finger_boxes(vertices, weights, joint_pos))
     shapes.extend(foot_shapes(measured_foot(vertices, weights, joint_pos), joint_pos))
     return tuple(sorted(shapes, key=lambda shape: shape.body))

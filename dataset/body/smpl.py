@@ -30,7 +30,13 @@ ROT_OURS_SMPL: Final[np.ndarray] = np.array([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [
 _KEYS: Final[tuple[str, ...]] = ("v_template", "shapedirs", "J_regressor", "weights", "kintree_table", "f")
 """What is read of a file; pose-dependent corrections (`posedirs`) are not, the body is rigid."""
 
-_OTHER_MODELS: Final[dict[int, str]] = {52: "SMPL-H or MANO-articulated SMPL", 55: "SMPL-X", 16: "MANO", 5: "FLAME", 33: "SMAL"}
+_OTHER_MODELS: Final[dict[int, str]] = {
+    52: "SMPL-H or MANO-articulated SMPL",
+    55: "SMPL-X",
+    16: "MANO",
+    5: "FLAME",
+    33: "SMAL",
+}
 
 
 class _Opaque:
@@ -154,7 +160,9 @@ def load_smpl(path: str | os.PathLike[str], subject: Subject, betas: np.ndarray 
 def _read(path: Path) -> dict[str, np.ndarray]:
     """The arrays of `_KEYS`, float64, checked against each other."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; download SMPL from its licensor and give the path of its .pkl or .npz")
+        raise FileNotFoundError(
+            f"{path}: no such file; download SMPL from its licensor and give the path of its .pkl or .npz"
+        )
     raw = _read_npz(path) if zipfile.is_zipfile(path) else _read_pickle(path)
     missing = [key for key in _KEYS if key not in raw]
     if missing:
@@ -167,7 +175,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: kintree_table: expected the {NUM_BODIES} joints of SMPL, found {joints}{kind}")
     parents = arrays["kintree_table"][0].astype(np.int64)
     if tuple(parents[1:]) != PARENTS[1:]:
-        raise ValueError(f"{path}: kintree_table: expected SMPL's parents {PARENTS[1:]}, found {tuple(parents[1:].tolist())}")
+        raise ValueError(
+            f"{path}: kintree_table: expected SMPL's parents {PARENTS[1:]}, found {tuple(parents[1:].tolist())}"
+        )
     count = len(arrays["v_template"])
     shapes = {
         "v_template": (count, 3), "shapedirs": (count, 3, arrays["shapedirs"].shape[-1]), "J_regressor": (NUM_BODIES, count),
@@ -188,7 +198,9 @@ def _read_npz(path: Path) -> dict[str, Any]:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files if key in _KEYS}
     except ValueError as error:
-        raise ValueError(f"{path}: expected plain arrays, found Python objects: save it with plain arrays ({error})") from error
+        raise ValueError(
+            f"{path}: expected plain arrays, found Python objects: save it with plain arrays ({error})"
+        ) from error
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
@@ -201,7 +213,9 @@ def _read_pickle(path: Path) -> dict[str, Any]:
                 "it, and it could run code"
             ) from error
         except Exception as error:  # a damaged pickle fails in as many ways as there are opcodes
-            raise ValueError(f"{path}: expected an SMPL pickle or npz, found something unreadable ({error!r})") from error
+            raise ValueError(
+                f"{path}: expected an SMPL pickle or npz, found something unreadable ({error!r})"
+            ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a dictionary of arrays, found {type(content).__name__}")
     return content
@@ -224,7 +238,9 @@ def _dense(path: Path, key: str, value: Any) -> np.ndarray:
             source = _dense(path, key, state["a"]).ravel()
             return source[np.asarray(state["idxs"])].reshape(state.get("preferred_shape", -1))
         if not isinstance(state.get("x"), np.ndarray):
-            raise ValueError(f"{path}: {key}: expected a chumpy array with its values in 'x', found state {sorted(state)}")
+            raise ValueError(
+                f"{path}: {key}: expected a chumpy array with its values in 'x', found state {sorted(state)}"
+            )
         value = state["x"]
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiu":
         raise ValueError(f"{path}: {key}: expected a numeric array, found {type(value).__name__}")

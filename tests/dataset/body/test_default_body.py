@@ -84,8 +84,8 @@ def test_a_body_is_refused_outside_its_range_with_field_range_and_value():
 
 @pytest.mark.parametrize(
     ("height", "sex", "lightest", "heaviest"),
-    [(1.10, 0.5, 13.0, 24.0), (1.30, 0.5, 20.0, 38.0), (1.63, 1.0, 35.0, 85.0), (1.75, 0.0, 46.0, 120.0),
-     (2.00, 0.0, 63.0, 155.0)],
+    [(1.10, 0.5, 13.0, 24.0), (1.30, 0.5, 20.0, 38.0), (1.63, 1.0, 35.0, 85.0), (1.75, 0.0, 49.0, 120.0),
+     (2.00, 0.0, 68.0, 155.0)],
 )  # fmt: skip
 def test_common_masses_are_reached_at_every_height(height, sex, lightest, heaviest):
     low, high = mass_range(Subject(name="range", height=height, sex=sex))
@@ -119,19 +119,33 @@ def test_hips_do_not_move_apart_with_fat():
 
 
 @pytest.mark.parametrize(("height", "low", "high"), [(1.72, 0.235, 0.250), (1.1, 0.21, 0.245)])
-def test_segment_lengths_are_human(height, low, high):
-    """Winter (2009): thigh .245 H, shank .246 H, upper arm .172 H (from memory); children have shorter legs."""
+def test_thighs_are_as_long_as_human_ones(height, low, high):
+    """Adults .2425 H (de Leva's men) to .245 H (Drillis & Contini); children have shorter legs."""
     mass = 22.0 * height**2 if height > 1.5 else 19.0
     joint = dict(zip(BODY_INDEX, make_body(Subject(name="p", height=height, mass=mass)).joint_pos))
     assert low < np.linalg.norm(joint["L_Knee"] - joint["L_Hip"]) / height < high
 
 
+@pytest.mark.parametrize(("sex", "upper_arm", "forearm"), [(0.0, 0.1620, 0.1545), (1.0, 0.1586, 0.1523)])
+def test_adult_limbs_have_de_levas_lengths(sex, upper_arm, forearm):
+    """de Leva (1996) joint to joint for the arms; shank .2465 H, between de Leva and Drillis & Contini."""
+    joint = dict(zip(BODY_INDEX, make_body(Subject(name="l", sex=sex, height=1.70, mass=66.0)).joint_pos))
+
+    def length(start: str, end: str) -> float:
+        return float(np.linalg.norm(joint[end] - joint[start])) / 1.70
+
+    assert length("L_Shoulder", "L_Elbow") == pytest.approx(upper_arm, rel=0.02)
+    assert length("L_Elbow", "L_Wrist") == pytest.approx(forearm, rel=0.02)
+    assert length("L_Knee", "L_Ankle") == pytest.approx(0.2465, rel=0.02)
+
+
 def test_body_changes_continuously_with_height():
     """No jump where children end, de Leva begins, or the age coordinate reaches the adult."""
-    for years in (30.0, 14.0):
-        for seam in (1.34, 1.5, 1.55, 1.65):
+    for years, seams in ((30.0, (1.5, 1.55)), (14.0, (1.65,))):
+        for seam in seams:
             below, above = (
-                make_body(Subject(name="s", height=seam + step, mass=seam**2 * 19.0, age=years)) for step in (-2e-4, 2e-4)
+                make_body(Subject(name="s", height=seam + step, mass=seam**2 * 19.0, age=years))
+                for step in (-2e-4, 2e-4)
             )
             assert np.abs(above.joint_pos - below.joint_pos).max() < 0.003
             assert np.abs(above.mass - below.mass).max() < 0.02
