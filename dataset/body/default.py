@@ -16,7 +16,7 @@ import numpy as np
 
 from dataset.body.inertia import body_inertia, cut_bodies
 from dataset.body.model import BodyModel
-from dataset.body.rest_pose import RestPose, carried_landmarks, straightened
+from dataset.body.rest_pose import RestPose, carried_landmarks, landmark_space, straightened
 from dataset.body.shape_space import ShapeSpace, age_coordinate, load_shape_space
 from dataset.body.shapes import collision_shapes
 from dataset.schema import Subject
@@ -70,9 +70,14 @@ def shape_derivatives(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
         Change of the landmarks (`BodyModel.landmark_pos`) [m], shape (S, L, 3), and of the joint centres [m], shape (S, N, 3),
         per coefficient that `subject.shape` has.
     """
-    space = load_shape_space()
     search = _Search(subject)
-    build = search.solve_build(space)
+    build = search.solve_build(load_shape_space())
+    space = landmark_space()
+    rows = np.searchsorted(load_shape_space().left_vertex, space.left_vertex)
+    kept = np.concatenate(
+        [rows, np.arange(len(search.displacement) - (len(space.mean) - len(rows)), len(search.displacement))]
+    )
+    search.displacement = search.displacement[kept]
     hanging, rest = search.mesh(space, build)
     base, _ = carried_landmarks(space, hanging, rest)
     by_landmark, by_joint = [], []

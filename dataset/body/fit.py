@@ -269,22 +269,22 @@ def fit_subject(
     full = np.flatnonzero(problem.count >= 0.9 * problem.count.max())
     frames = np.unique(full[np.linspace(0, len(full) - 1, min(max_frames, len(full))).round().astype(int)])
     guess = height if height is not None else _height_guess(problem, frames, mass, sex, age)
-    subject = _within_mass_range(
-        Subject(name=name, sex=sex, height=guess, mass=mass, age=age, shape=(0.0,) * num_shape)
-    )
-
-    problem.place_on(make_body(subject))
+    wanted = Subject(name=name, sex=sex, height=guess, mass=mass, age=age, shape=(0.0,) * num_shape)
+    subject, body = _search_body(wanted)
+    problem.place_on(body)
     root, quat = problem.solve(frames, frame_rate=100.0)
     for _ in range(iterations):
         step, root, quat = _proportion_step(problem, subject, height is None, frames, root, quat)
         shape = tuple(float(value) for value in np.clip(np.add(subject.shape, step[1:]), -3.0, 3.0))
         grown = float(np.clip(subject.height * np.exp(step[0]), MIN_HEIGHT, MAX_HEIGHT)) if height is None else height
-        subject = _within_mass_range(dataclasses.replace(subject, shape=shape, height=grown))
-        problem.place_on(make_body(subject))
+        wanted = dataclasses.replace(wanted, shape=shape, height=grown)
+        subject, body = _search_body(wanted)
+        problem.place_on(body)
         root, quat = problem.solve(frames, 100.0, (root, quat))
         if np.abs(step).max() < 0.02:
             break
-    make_body(dataclasses.replace(subject, mass=mass))  # refuses a mass outside the range, with the range
+    subject = wanted
+    make_body(subject)  # refuses a mass outside the range, with the range
     error = np.linalg.norm(problem.errors_on(frames, root, quat), axis=2)
     return subject, FitReport(
         rms=float(np.sqrt(np.nanmean(error**2))),
@@ -320,10 +320,14 @@ def _height_guess(problem: _Problem, frames: np.ndarray, mass: float, sex: float
     return float(np.clip(1.72 * np.nanmedian(ratios), MIN_HEIGHT, MAX_HEIGHT))
 
 
-def _within_mass_range(subject: Subject) -> Subject:
-    """The subject, or while proportions are being searched the nearest one whose mass its height and shape allow."""
-    low, high = mass_range(subject)
-    return dataclasses.replace(subject, mass=float(np.clip(subject.mass, 1.001 * low, 0.999 * high)))
+def _search_body(subject: Subject) -> tuple[Subject, BodyModel]:
+    """The subject's body or, while proportions are still being searched, that of the nearest mass they allow."""
+    try:
+        return subject, make_body(subject)
+    except ValueError:
+        low, high = mass_range(subject)
+        near = dataclasses.replace(subject, mass=float(np.clip(subject.mass, 1.001 * low, 0.999 * high)))
+        return near, make_body(near)
 
 
 def _proportion_step(

@@ -60,12 +60,27 @@ class ShapeSpace:
     @property
     def num_vertices(self) -> int:
         """Number of vertices V of the full mesh."""
-        return int(max(self.left_vertex.max(), self.right_vertex.max())) + 1
+        return int(self.faces.max()) + 1
 
     @property
     def num_shape(self) -> int:
         """Largest number of coefficients of `Subject.shape`."""
         return self.shape_basis.shape[0]
+
+    def restricted(self, rows: np.ndarray) -> ShapeSpace:
+        """The same space on some of the left-half vertices only (their rows, ascending); other vertices are then undefined."""
+        points = np.concatenate([rows, np.arange(len(self.left_vertex), len(self.mean))])
+        columns = (3 * points[:, None] + np.arange(3)).ravel()
+        return ShapeSpace(
+            mean=self.mean[points],
+            node_table=self.node_table,
+            node_basis=np.ascontiguousarray(self.node_basis[:, columns]),
+            shape_basis=np.ascontiguousarray(self.shape_basis[:, columns]),
+            left_vertex=self.left_vertex[rows],
+            right_vertex=self.right_vertex[rows],
+            faces=self.faces,
+            half_weights=self.half_weights[rows],
+        )
 
     def full_vertices(self, half: np.ndarray) -> np.ndarray:
         """Both halves of a mirror-symmetric mesh, (H, 3) -> (V, 3)."""
