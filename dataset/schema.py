@@ -69,7 +69,9 @@ class Motion:
         _expect("Motion", "root_pos", self.root_pos, (None, 3))
         _expect("Motion", "quat", self.quat, (frames, NUM_BODIES, 4))
         if not (np.all(np.isfinite(self.root_pos)) and np.all(np.isfinite(self.quat))):
-            raise ValueError(f"Motion {self.source}/{self.name}: expected finite root_pos and quat, found NaN or infinity")
+            raise ValueError(
+                f"Motion {self.source}/{self.name}: expected finite root_pos and quat, found NaN or infinity"
+            )
         if not self.frame_rate > 0:
             raise ValueError(f"Motion.frame_rate: expected a positive rate in Hz, got {self.frame_rate}")
 
@@ -108,7 +110,8 @@ class Dynamics:
     root_vel: np.ndarray
     """Linear velocity of the pelvis joint [m/s], world, shape (T, 3), float32."""
     ang_vel: np.ndarray
-    """Angular velocity [rad/s], shape (T, N, 3), float32: pelvis in its own frame, then child relative to parent in child frame."""
+    """Angular velocity [rad/s], shape (T, N, 3), float32: the pelvis' in its own frame, then each child's relative to its
+    parent in the child frame."""
     impulse: np.ndarray
     """Imposed angular momentum [N·m·s] = sum over substeps of torque · h, child frame, shape (T - 1, J, 3), float32."""
     grf_mean: np.ndarray

@@ -57,7 +57,7 @@ class Config:
     solutions: tuple[Path, ...] = (Path("solutions"),)
     """Folders with stored solutions; `OUT/solutions`, where new ones go, is looked through too."""
     workers: int = 0
-    """Processes; 0 for one a core, 1 to work in this one."""
+    """Processes; 0 for one a core."""
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     """How a clip becomes records."""
 
@@ -182,12 +182,9 @@ def _outcomes(items: Sequence[WorkItem], config: Config, workers: int) -> Iterat
     """Number and outcome of each item as it is finished; a clip that kills its process is tried once more, alone."""
     own = config.out / "solutions"
     arguments = (config.imitation, find_solutions((*config.solutions, own)), own)
-    if workers == 1:
-        for place, item in enumerate(items):
-            yield place, _guarded(item, *arguments)
-        return
-    # Before the processes start: each is meant to keep one core busy, not to start threads on all of them.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # Read when a process starts. One thread in each: a process keeps one core busy, and the last bits of a sum, on which
+    # the hashes of bodies and motions depend, do not change with the number of cores.
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
     todo = list(range(len(items)))[::-1]
     attempts: Counter[int] = Counter()
     is_careful = False

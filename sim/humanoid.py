@@ -9,6 +9,7 @@ Axis legend: T frames or substeps, N = 24 bodies, J = 23 joints.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -116,17 +117,37 @@ class Humanoid:
         return self.qpos(motion.root_pos, motion.quat)
 
 
+def _rounded(body: BodyModel) -> BodyModel:
+    """The body to 0.1 µm, 0.1 mg and 1e-9 kg·m², so that machines that differ in the last bits simulate the same one."""
+    # Adding zero turns -0.0 into 0.0, which would print differently.
+    shapes = tuple(
+        dataclasses.replace(
+            shape,
+            center=shape.center.round(7) + 0.0,
+            axis=shape.axis.round(7) + 0.0,
+            size=tuple(round(x, 7) for x in shape.size),
+        )
+        for shape in body.shapes
+    )
+    return dataclasses.replace(
+        body, joint_pos=body.joint_pos.round(7) + 0.0, mass=body.mass.round(7), com=body.com.round(7) + 0.0,
+        inertia=body.inertia.round(9) + 0.0, shapes=shapes,
+    )  # fmt: skip
+
+
 def make_humanoid(body: BodyModel, config: HumanoidConfig | None = None) -> Humanoid:
-    """Compile the humanoid of a body.
+    """Compile the humanoid of a body (rounded, see `_rounded`; `Humanoid.body` is the rounded one).
 
     Raises:
         ValueError: The model text does not compile; the message carries MuJoCo's reason.
     """
-    config = config or HumanoidConfig()
+    config, body = config or HumanoidConfig(), _rounded(body)
     try:
         model = mujoco.MjModel.from_xml_string(humanoid_mjcf(body, config))
     except ValueError as error:
         raise ValueError(f"humanoid of subject {body.subject.name!r} does not compile: {error}") from error
     if (model.nq, model.nv, model.nu, model.nbody) != (NUM_QPOS, NUM_QVEL, NUM_CTRL, NUM_BODIES + 1):
-        raise ValueError(f"humanoid: expected nq, nv, nu = {NUM_QPOS}, {NUM_QVEL}, {NUM_CTRL}, got {model.nq}, {model.nv}, {model.nu}")
+        raise ValueError(
+            f"humanoid: expected nq, nv, nu = {NUM_QPOS}, {NUM_QVEL}, {NUM_CTRL}, got {model.nq}, {model.nv}, {model.nu}"
+        )
     return Humanoid(body, config, model)

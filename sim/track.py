@@ -88,7 +88,9 @@ def _solve_or_load(config: Config, motion: Motion, stored: StoredSolutions):  # 
     for seed in config.seeds:
         solution = solve(humanoid, motion, seed=seed, search=config.search)
         retries += solution.num_retries
-        if best is None or sum(len(s.offsets) for s in solution.stretches) > sum(len(s.offsets) for s in best.stretches):
+        if best is None or sum(len(s.offsets) for s in solution.stretches) > sum(
+            len(s.offsets) for s in best.stretches
+        ):
             best = solution
         if solution.is_complete:
             break

@@ -130,7 +130,9 @@ def humanoid_mjcf(body: BodyModel, config: HumanoidConfig | None = None) -> str:
     """
     config = config or HumanoidConfig()
     if not np.all(body.mass > 0):
-        raise ValueError(f"BodyModel.mass: expected positive masses, got {body.mass.min()} kg at {BODY_NAMES[body.mass.argmin()]}")
+        raise ValueError(
+            f"BodyModel.mass: expected positive masses, got {body.mass.min()} kg at {BODY_NAMES[body.mass.argmin()]}"
+        )
     stiffness, damping, limit = joint_gains(body, config)
     lines = [
         f'<mujoco model="{body.subject.name}">',
@@ -158,12 +160,16 @@ def humanoid_mjcf(body: BodyModel, config: HumanoidConfig | None = None) -> str:
     lines.append("  </actuator>")
     if config.has_sensors:
         lines.append("  <sensor>")
-        for name in BODY_NAMES:
-            lines.append(
-                f'    <contact name="ground_{name}" body1="{name}" geom2="floor" data="force torque pos" reduce="netforce" num="1"/>'
-            )
-        for name in JOINT_NAMES:
-            lines += [f'    <actuatorfrc name="servo_{name}_{axis}" actuator="{name}_{axis}"/>' for axis in "xyz"]
+        lines += [
+            f'    <contact name="ground_{name}" body1="{name}" geom2="floor" data="force torque pos"'
+            ' reduce="netforce" num="1"/>'
+            for name in BODY_NAMES
+        ]
+        lines += [
+            f'    <actuatorfrc name="servo_{name}_{axis}" actuator="{name}_{axis}"/>'
+            for name in JOINT_NAMES
+            for axis in "xyz"
+        ]
         lines.append("  </sensor>")
     lines.append("</mujoco>")
     return "\n".join(lines) + "\n"

@@ -93,7 +93,9 @@ def assess(humanoid: Humanoid, reference: ReferenceTrajectory, part: Replay) -> 
     cycles = whole_cycles(smooth[:, 0] > CONTACT_FORCE)
 
     torque = acting_torque(humanoid, trace, 0)
-    inverse = feedforward_torque(humanoid, reference)[part.first_sample : part.first_sample + count].reshape(count, -1, 3)
+    inverse = feedforward_torque(humanoid, reference)[part.first_sample : part.first_sample + count].reshape(
+        count, -1, 3
+    )
     pair = [_low_pass(values[:, :, 1], TORQUE_CUTOFF, rate)[skip:] for values in (torque, inverse)]
     correlation = []
     for kind in ("Hip", "Knee", "Ankle"):

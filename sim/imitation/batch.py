@@ -43,9 +43,9 @@ class Config:
     """Processes."""
     seed: int = 0
     """Seed of every search."""
-    search: SearchConfig = field(default_factory=lambda: SearchConfig(iterations=2))
+    search: SearchConfig = field(default_factory=lambda: SearchConfig(samples=24))
     """Search settings; cheaper than for a single clip: what fails is searched again harder."""
-    retry: RetryConfig = field(default_factory=lambda: RetryConfig(ladder=((1.0, 0), (1.0, 1), (2.0, 1))))
+    retry: RetryConfig = field(default_factory=lambda: RetryConfig(ladder=((1.0, 0), (1.5, 1))))
     """When and how the search goes back."""
     limit: int = 0
     """Stop after this many stretches; 0 for all."""

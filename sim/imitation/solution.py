@@ -85,10 +85,13 @@ class Solution:
 
 
 def motion_hash(motion: Motion) -> str:
-    """Hash of a retargeted motion's numbers; the name does not enter."""
+    """Hash of a retargeted motion's numbers to 1e-4 (m or quaternion parts); the name does not enter.
+
+    Coarse, so that last-bit differences between machines do not show; what is finer than it does not change a replay's fate.
+    """
     digest = hashlib.sha256(f"{motion.frame_rate!r} {motion.num_frames}".encode())
     for values in (motion.root_pos, motion.quat):
-        digest.update(np.ascontiguousarray(values, dtype=np.float64).tobytes())
+        digest.update(np.round(1e4 * values).astype(np.int64).tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -139,18 +142,24 @@ def load_solution(path: Path) -> Solution:
             arrays = {name: archive[name] for name in ("header", "offsets", "state_hash", "error_mm")}
         header = json.loads(arrays["header"].tobytes().decode())
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise ValueError(f"{path}: expected a tracker solution (.npz with header, offsets, state_hash), got: {error}") from error
+        raise ValueError(
+            f"{path}: expected a tracker solution (.npz with header, offsets, state_hash), got: {error}"
+        ) from error
     if header.get("format") != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT!r}, got {header.get('format')!r}; search the clip again")
     stretches, knot, second = [], 0, 0
     for item in header["stretches"]:
         knots, seconds = slice(knot, knot + item["knots"]), slice(second, second + item["seconds"])
         stretches.append(
-            StretchSolution(item["start"], arrays["offsets"][knots], arrays["state_hash"][seconds], arrays["error_mm"][knots])
+            StretchSolution(
+                item["start"], arrays["offsets"][knots], arrays["state_hash"][seconds], arrays["error_mm"][knots]
+            )
         )
         knot, second = knots.stop, seconds.stop
     if knot != len(arrays["offsets"]) or second != len(arrays["state_hash"]):
-        raise ValueError(f"{path}: expected {knot} knots as its header says, got {len(arrays['offsets'])}; the file is damaged")
+        raise ValueError(
+            f"{path}: expected {knot} knots as its header says, got {len(arrays['offsets'])}; the file is damaged"
+        )
     config = {**header["humanoid"], "contact_impedance": tuple(header["humanoid"]["contact_impedance"])}
     person = {**header["subject"], "shape": tuple(header["subject"]["shape"])}
     return Solution(

@@ -17,12 +17,15 @@ from numba import njit
 
 from dataset.skeleton import NUM_BODIES
 
+Array = np.ndarray
+"""Any array; the docstrings say which."""
+
 POSE, ROOT, POSITION, COM, COM_VEL, MOMENTUM, FEET, SOFT, SIZE, RATE, RANGE, CLEAR = range(12)
 """Places of the weights in the weight vector."""
 
 
 @njit(cache=True, error_model="numpy")
-def _rotate(q, v, out):
+def _rotate(q: Array, v: Array, out: Array) -> None:
     w, x, y, z = q[0], q[1], q[2], q[3]
     tx, ty, tz = 2.0 * (y * v[2] - z * v[1]), 2.0 * (z * v[0] - x * v[2]), 2.0 * (x * v[1] - y * v[0])
     out[0] = v[0] + w * tx + y * tz - z * ty
@@ -31,7 +34,7 @@ def _rotate(q, v, out):
 
 
 @njit(cache=True, error_model="numpy")
-def _multiply(a, b, out):
+def _multiply(a: Array, b: Array, out: Array) -> None:
     out[0] = a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3]
     out[1] = a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2]
     out[2] = a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1]
@@ -39,7 +42,20 @@ def _multiply(a, b, out):
 
 
 @njit(cache=True, error_model="numpy")
-def whole_body_state(qpos, qvel, quat_address, omega_address, parents, offset, mass, com, inertia, pos, rot, summary):
+def whole_body_state(
+    qpos: Array,
+    qvel: Array,
+    quat_address: Array,
+    omega_address: Array,
+    parents: Array,
+    offset: Array,
+    mass: Array,
+    com: Array,
+    inertia: Array,
+    pos: Array,
+    rot: Array,
+    summary: Array,
+) -> None:
     """Positions and orientations of all bodies, and the whole body's mass centre, its velocity and angular momentum.
 
     Args:
@@ -108,7 +124,7 @@ def whole_body_state(qpos, qvel, quat_address, omega_address, parents, offset, m
 
 
 @njit(cache=True, error_model="numpy")
-def _segment_distance(a0, a1, b0, b1):
+def _segment_distance(a0: Array, a1: Array, b0: Array, b1: Array) -> float:
     """Distance between two line segments [m] (Ericson, Real-Time Collision Detection, section 5.1.9)."""
     dd1 = dd2 = dr1 = dr2 = dd12 = 0.0
     for i in range(3):
@@ -134,7 +150,7 @@ def _segment_distance(a0, a1, b0, b1):
 
 
 @njit(cache=True, error_model="numpy")
-def penetration_depths(pos, rot, ends, radius, pairs, out):
+def penetration_depths(pos: Array, rot: Array, ends: Array, radius: Array, pairs: Array, out: Array) -> None:
     """Depth by which the capsules of each body pair overlap [m], zero where they do not; out has shape (P,)."""
     point = np.zeros((4, 3))
     for i in range(pairs.shape[0]):
@@ -149,7 +165,7 @@ def penetration_depths(pos, rot, ends, radius, pairs, out):
 
 
 @njit(cache=True, error_model="numpy")
-def _rotvec(q, out):
+def _rotvec(q: Array, out: Array) -> None:
     sign = -1.0 if q[0] < 0.0 else 1.0
     sine = np.sqrt(q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
     scale = 2.0 * sign if sine < 1e-9 else sign * 2.0 * np.arctan2(sine, sign * q[0]) / sine
@@ -159,10 +175,35 @@ def _rotvec(q, out):
 
 @njit(cache=True, error_model="numpy", nogil=True)
 def rollout_costs(
-    states, ground_force_z, offsets, checkpoints, soft_lag, weights, joint_weights, sigma, body_weight, feet,
-    quat_address, omega_address, parents, offset, mass, com, inertia, range_low, range_high, ends, radius, pairs,
-    ref_pos, ref_rot, ref_quat, ref_summary, ref_depth, cost_out,
-):  # fmt: skip
+    states: Array,
+    ground_force_z: Array,
+    offsets: Array,
+    checkpoints: Array,
+    soft_lag: int,
+    weights: Array,
+    joint_weights: Array,
+    sigma: Array,
+    body_weight: float,
+    feet: Array,
+    quat_address: Array,
+    omega_address: Array,
+    parents: Array,
+    offset: Array,
+    mass: Array,
+    com: Array,
+    inertia: Array,
+    range_low: Array,
+    range_high: Array,
+    ends: Array,
+    radius: Array,
+    pairs: Array,
+    ref_pos: Array,
+    ref_rot: Array,
+    ref_quat: Array,
+    ref_summary: Array,
+    ref_depth: Array,
+    cost_out: Array,
+) -> None:
     """Cost of each rolled-out sample; see the module docstring. A sample with a non-finite state costs 1e9.
 
     Args:
@@ -176,9 +217,18 @@ def rollout_costs(
         sigma: Search width of each degree of freedom [rad], shape (D,).
         body_weight: m·g [N].
         feet: Body indices of the foot pieces, shape (4,).
-        quat_address, omega_address, parents, offset, mass, com, inertia: See `whole_body_state`.
-        range_low, range_high: Bounds of the joint rotation vectors at each checkpoint [rad], shape (C, J, 3).
-        ends, radius, pairs: See `penetration_depths`.
+        quat_address: See `whole_body_state`, as the next six.
+        omega_address: First qvel index of each body's angular velocity, shape (N,).
+        parents: Parent of each body, shape (N,).
+        offset: Joint centres from parent joint centres [m], shape (N, 3).
+        mass: Body masses [kg], shape (N,).
+        com: Body mass centres in the body frame [m], shape (N, 3).
+        inertia: Body inertias [kg·m²], shape (N, 3, 3).
+        range_low: Lower bounds of the joint rotation vectors at each checkpoint [rad], shape (C, J, 3).
+        range_high: Upper bounds, shape (C, J, 3).
+        ends: Capsule ends in the body frames [m], shape (N, 2, 3).
+        radius: Capsule radii [m], shape (N,).
+        pairs: Body pairs to keep apart, shape (P, 2).
         ref_pos: Reference body positions at the checkpoints [m], shape (C, N, 3).
         ref_rot: Reference body orientations, shape (C, N, 4).
         ref_quat: Reference joint rotations, shape (C, N, 4).
@@ -251,7 +301,7 @@ def rollout_costs(
 
 
 @njit(cache=True, error_model="numpy", nogil=True)
-def fill_controls(base, offsets, columns, knot_steps, out):
+def fill_controls(base: Array, offsets: Array, columns: Array, knot_steps: int, out: Array) -> None:
     """Servo targets of each substep: base targets plus linearly interpolated knot offsets.
 
     Args:

@@ -3,8 +3,12 @@
     u = rotvec_ref + (kv / kp) · ω_ref + τ_ff / kp
 
 τ_ff is the joint torque of the inverse dynamics of the reference, M·a + c − Jᵀf, where the contact forces f at points of the
-collision shapes near the floor are the non-negative least-squares solution of the six root rows on the edges of a friction
-pyramid. What the contacts cannot supply is dropped, never applied: no residual force acts.
+collision shapes near the floor are the ridge-regularised non-negative least-squares solution of the six root rows on the
+edges of a friction pyramid. The ridge grows with a point's height, which makes the solution unique (the same on any machine
+to rounding) and lets a foot take load gradually. What the contacts cannot supply is dropped, never applied: no residual
+force acts.
+
+Targets and start states are rounded, so that machines whose arithmetic differs in the last bits get the same ones.
 
 Axis legend: K substeps, P candidate contact points, 69 servos.
 """
@@ -20,6 +24,12 @@ from sim.imitation.tracker.reference import ReferenceTrajectory
 
 CONTACT_HEIGHT = 0.03
 """Points of the body lower than this may carry force [m]."""
+RIDGE = 0.03
+"""Weight of a contact force's own size beside the root residual it is there to remove."""
+RIDGE_HEIGHT = 0.01
+"""Height at which a point's ridge has doubled [m]."""
+TARGET_QUANTUM = 2.0**-13
+"""Base targets are whole multiples of this [rad]."""
 PYRAMID_FRICTION = 0.7
 """Friction coefficient of the assumed contact forces; below the simulated one, to leave the search some room."""
 TORQUE_CLIP = 200.0
@@ -41,7 +51,9 @@ def _candidate_points(humanoid: Humanoid) -> tuple[np.ndarray, np.ndarray]:
     ids, points = [], []
     for shape in humanoid.body.shapes:
         if shape.kind == "box":
-            corners = np.array([[sx, sy, sz] for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)]) * np.array(shape.size)
+            corners = np.array([[sx, sy, sz] for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)]) * np.array(
+                shape.size
+            )
             rows = [(*(shape.center + corner), 0.0) for corner in corners]
         elif shape.kind == "capsule":
             half = shape.axis * shape.size[1]
@@ -92,7 +104,10 @@ def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np
                 columns.append(edges @ jacobian)
             generalised = np.concatenate(columns).T
             scale = np.array([1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
-            share, _ = nnls(generalised[:6] * scale[:, None], force[:6] * scale, maxiter=400)
+            ridge = RIDGE * (1.0 + (np.maximum(world[near, 2], 0.0) / RIDGE_HEIGHT) ** 2)
+            rows = np.concatenate([generalised[:6] * scale[:, None], np.diag(np.repeat(ridge, len(edges)))])
+            wanted = np.concatenate([force[:6] * scale, np.zeros(rows.shape[1])])
+            share, _ = nnls(rows, wanted, maxiter=20 * rows.shape[1])
             force = force - generalised @ share
         torque[row] = np.clip(force[humanoid.ctrl_dof], -clip, clip)
     time = np.arange(reference.num_samples)
@@ -109,4 +124,5 @@ def base_targets(humanoid: Humanoid, reference: ReferenceTrajectory, torque: np.
     """
     rotvec = rotation_vector(reference.qpos[:, humanoid.quat_columns[1:]]).reshape(reference.num_samples, -1)
     omega = reference.qvel[:, humanoid.ctrl_dof]
-    return rotvec + humanoid.damping / humanoid.stiffness * omega + torque / humanoid.stiffness
+    targets = rotvec + humanoid.damping / humanoid.stiffness * omega + torque / humanoid.stiffness
+    return np.round(targets / TARGET_QUANTUM) * TARGET_QUANTUM + 0.0

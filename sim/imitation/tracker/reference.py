@@ -18,6 +18,9 @@ from scipy.ndimage import gaussian_filter1d
 from dataset.schema import Motion
 from sim.humanoid import NUM_QPOS, NUM_QVEL, Humanoid
 
+STATE_QUANTUM = 2.0**-20
+"""Start states are whole multiples of this [m, rad, m/s, rad/s]."""
+
 
 @dataclass(frozen=True, eq=False)
 class ReferenceTrajectory:
@@ -31,6 +34,13 @@ class ReferenceTrajectory:
     """Generalised accelerations, shape (K, 75)."""
     substep: float
     """Time between samples h [s]."""
+
+    def start(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
+        """State from which a stretch starts: qpos (99,) and qvel (75,), rounded to `STATE_QUANTUM`."""
+        return (
+            np.round(self.qpos[sample] / STATE_QUANTUM) * STATE_QUANTUM + 0.0,
+            np.round(self.qvel[sample] / STATE_QUANTUM) * STATE_QUANTUM + 0.0,
+        )
 
     @property
     def num_samples(self) -> int:
@@ -91,4 +101,4 @@ def make_reference(humanoid: Humanoid, motion: Motion, *, smoothing: float = 0.0
     qvel = np.zeros((len(time), NUM_QVEL))
     qvel[:, :3] = np.gradient(root, step, axis=0)
     qvel[:, humanoid.omega_columns] = _body_rates(quat, step)
-    return ReferenceTrajectory(qpos, qvel, np.gradient(qvel, step, axis=0), step)
+    return ReferenceTrajectory(qpos, qvel, np.asarray(np.gradient(qvel, step, axis=0)), step)

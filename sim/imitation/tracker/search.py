@@ -108,8 +108,7 @@ class Tracker:
 
     def reference_moment(self, knot: int) -> Moment:
         """The reference's own state at a knot, with no warm start."""
-        sample = knot * self.execute_steps
-        state = np.concatenate([[0.0], self.reference.qpos[sample], self.reference.qvel[sample]])
+        state = np.concatenate([[0.0], *self.reference.start(knot * self.execute_steps)])
         return Moment(state, np.zeros(self.humanoid.model.nv))
 
     def body_error(self, state: np.ndarray, knot: int) -> float:
@@ -126,7 +125,13 @@ class Tracker:
         )  # fmt: skip
 
     def plan(
-        self, moment: Moment, knot: int, held: np.ndarray, warm: np.ndarray, rng: np.random.Generator, search: SearchConfig
+        self,
+        moment: Moment,
+        knot: int,
+        held: np.ndarray,
+        warm: np.ndarray,
+        rng: np.random.Generator,
+        search: SearchConfig,
     ) -> np.ndarray:
         """Search the knot offsets of the horizon that starts at `knot`.
 
@@ -147,7 +152,9 @@ class Tracker:
         sigma = self.widths * search.width_scale
         width = np.repeat(sigma[None], knots, axis=0)
         mean, best = warm[:knots].copy(), np.zeros((knots, len(self.columns)))
-        checks = np.unique(np.linspace(steps / search.checkpoints, steps, search.checkpoints).round().astype(np.int64)) - 1
+        checks = (
+            np.unique(np.linspace(steps / search.checkpoints, steps, search.checkpoints).round().astype(np.int64)) - 1
+        )
         at = first + checks + 1
         soft_lag = max(1, round(0.02 / self.planning.substep))
         num_elites = max(2, round(search.elite_share * search.samples))
@@ -181,6 +188,8 @@ class Tracker:
         first = knot * self.execute_steps
         controls = np.zeros((1, self.execute_steps, self.humanoid.model.nu))
         offsets = np.stack([held, target])[None]
-        fill_controls(self.base[first : first + self.execute_steps], offsets, self.columns, self.execute_steps, controls)
+        fill_controls(
+            self.base[first : first + self.execute_steps], offsets, self.columns, self.execute_steps, controls
+        )
         states, _ = self._roll(self.humanoid.model, moment, controls)
         return Moment(states[0, -1].copy(), self.data.qacc_warmstart.copy())

@@ -53,7 +53,10 @@ def solve(
     search = search or SearchConfig()
     tracker = Tracker(humanoid, make_reference(humanoid, motion), search)
     tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
-    settings = {**dataclasses.asdict(search), **{f"weight_{k}": v for k, v in dataclasses.asdict(search.weights).items()}}
+    settings = {
+        **dataclasses.asdict(search),
+        **{f"weight_{k}": v for k, v in dataclasses.asdict(search.weights).items()},
+    }
     del settings["weights"]
     return Solution(
         clip=f"{motion.source}/{motion.name}", subject=humanoid.body.subject, humanoid=humanoid.config,
@@ -111,7 +114,8 @@ def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: Mujo
     out = []
     for stretch in solution.stretches:
         first = stretch.start * steps
-        backend.reset(reference.qpos[first][None], reference.qvel[first][None])
+        qpos, qvel = reference.start(first)
+        backend.reset(qpos[None], qvel[None])
         trace = backend.rollout(stretch_controls(humanoid, reference, base, stretch)[None])
         per_second = steps * KNOTS_PER_SECOND
         states = np.concatenate([np.zeros((trace.num_substeps + 1, 1)), trace.qpos[0], trace.qvel[0]], axis=1)
