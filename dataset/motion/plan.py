@@ -243,7 +243,15 @@ def summary(rows: list[PlannedStretch]) -> str:
 
 
 def main(config: Config) -> list[PlannedStretch]:
-    """Surveys the folder, chooses and writes the list."""
+    """Surveys the folder, chooses and writes the list.
+
+    Raises:
+        ValueError: If the list is there already: results are reported against a list fixed before the run.
+    """
+    if config.out.exists():
+        raise ValueError(
+            f"{config.out}: expected no list there yet (results refer to a fixed one), found one; name another --out"
+        )
     from dataset.motion.survey import survey_folder
 
     found: list[Candidate] = []

@@ -190,7 +190,9 @@ def _document(rows: list[dict[str, str]]) -> str:
     return (
         "# Survey of the motion data\n\n"
         "Made by `python -m dataset.motion.survey --root $IMDYLAB_DATA/motion --out docs/motion_survey.csv` on the default adult "
-        "(neutral, 1.72 m). What each column means: `dataset/motion/survey.py` and `dataset/motion/screen.py`.\n\n"
+        "(neutral, 1.72 m). What each column means: `dataset/motion/survey.py` and `dataset/motion/screen.py`.\n"
+        "Refused means that no stretch of 1.5 s (or the whole of a shorter clip) passes the screen: it says that the reference "
+        "is not clean, not that a tracker must fail on it.\n\n"
         f"{summary(rows)}\n\n## Clips not used\n\n| clip | seconds | why |\n|-|-|-|\n{reasons}\n"
     )
 

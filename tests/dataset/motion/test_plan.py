@@ -13,6 +13,7 @@ from dataset.motion.plan import (
     PlannedStretch,
     choose,
     cut,
+    main,
     planned_motion,
     read_plan,
     summary,
@@ -65,6 +66,13 @@ def test_a_broken_list_is_refused_by_line(tmp_path: Path, text: str, message: st
     (tmp_path / "plan.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         read_plan(tmp_path / "plan.csv")
+
+
+def test_an_existing_list_is_never_overwritten(tmp_path: Path) -> None:
+    write_plan([row()], tmp_path / "plan.csv")
+    with pytest.raises(ValueError, match="fixed"):
+        main(Config(root=tmp_path, out=tmp_path / "plan.csv"))
+    assert read_plan(tmp_path / "plan.csv") == [row()]
 
 
 def test_cutting_keeps_both_end_frames_and_names_the_start(make_motion: Callable[..., Motion]) -> None:
