@@ -106,9 +106,9 @@ def track_motion(config: Config, motion: Motion, stored: StoredSolutions) -> Row
     parts = replay(humanoid, motion, solution)
     longest = max(parts, key=lambda part: part.trace.num_substeps, default=None)
     if config.view and longest is not None:
-        from sim.track_view import write_view
+        from sim.track_view import write_track_view
 
-        write_view(config.out / f"{motion.name.replace('/', '-')}.html", humanoid, reference, longest)
+        write_track_view(config.out / f"{motion.name.replace('/', '-')}.html", humanoid, reference, longest)
     return Row(
         clip=motion.name, is_complete=solution.is_complete, seconds=motion.duration, retries=retries or solution.num_retries,
         tracked=sum(part.trace.num_substeps * part.trace.substep for part in parts), search_rate=wall / motion.duration,
