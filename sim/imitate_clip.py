@@ -97,7 +97,7 @@ def find_solutions(folders: Sequence[Path]) -> StoredSolutions:
     """Solutions in folders, the first folder first; a file that cannot be read is named in the log and passed over."""
     found: dict[tuple[str, str, int], Path] = {}
     for folder in folders:
-        for path in sorted(folder.rglob("*.npz")) if folder.is_dir() else ():
+        for path in sorted(folder.resolve().rglob("*.npz")) if folder.is_dir() else ():
             try:
                 solution = load_solution(path)
             except ValueError as error:
