@@ -29,10 +29,10 @@ MAX_HEIGHT: Final[float] = 2.0
 DENSITY: Final[float] = 980.0
 """Whole-body density with air in the lungs [kg/m³]; the density for which the shape space was calibrated."""
 
-LEANEST: Final[float] = -1.0
+LEANEST: Final[float] = -1.25
 AVERAGE: Final[float] = 1.0
-HEAVIEST: Final[float] = 3.0
-"""Ends and middle of the build coordinate."""
+HEAVIEST: Final[float] = 3.5
+"""Ends and middle of the build coordinate; the table ends at -1 and 3 and is continued linearly a little beyond."""
 
 _MASS_TOLERANCE: Final[float] = 1e-4
 """Relative mass error of the mesh at which the search for the build stops (the body masses sum exactly by scaling)."""
@@ -180,11 +180,11 @@ class _Search:
         low_mass = high_mass = self.mass(space, AVERAGE)
         while low_mass > target and low > LEANEST:
             high, high_mass = low, low_mass
-            low = low - 1.0
+            low = max(low - 1.0, LEANEST)
             low_mass = self.mass(space, low)
         while high_mass < target and high < HEAVIEST:
             low, low_mass = high, high_mass
-            high = high + 1.0
+            high = min(high + 1.0, HEAVIEST)
             high_mass = self.mass(space, high)
         if not low_mass <= target <= high_mass:
             lightest, heaviest = (self.mass(space, build) for build in (LEANEST, HEAVIEST))

@@ -144,9 +144,10 @@ def _body_weights(model: Any, mirror: np.ndarray) -> np.ndarray:
 
 
 def _mirror_vertices(points: np.ndarray) -> np.ndarray:
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
-    distance, index = cKDTree(points).query(points * np.array([1.0, -1.0, 1.0]))
+    found = KDTree(points).query(points * np.array([1.0, -1.0, 1.0]))
+    distance, index = np.asarray(found[0]), np.asarray(found[1])
     if distance.max() > 1e-9 or not (index[index] == np.arange(len(index))).all():
         raise ValueError(f"anny: the template is not mirror symmetric (largest distance {distance.max():.2e} m)")
     return index
@@ -223,7 +224,7 @@ def main(cfg: DistilConfig) -> dict[str, Any]:
     """Build `cfg.out` and its provenance; returns the provenance."""
     from importlib.metadata import version
 
-    import anny
+    import anny  # pyright: ignore[reportMissingImports]  # build-time extra
 
     local = [*LOCAL_CHANGES, *(f"{side}-{label}" for label in PAIRED_LOCAL_CHANGES for side in "lr")]
     print("building Anny (minutes at the first start) …", file=sys.stderr)

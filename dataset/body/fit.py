@@ -67,7 +67,8 @@ def used_labels(labels: Sequence[str]) -> tuple[list[int], MarkerSet, tuple[str,
     Returns:
         Index of each known label, the marker set of their landmarks, and the labels left out.
     """
-    index, landmarks = [], []
+    index: list[int] = []
+    landmarks: list[str] = []
     for position, label in enumerate(labels):
         landmark = canonical_label(label)
         if landmark in LANDMARKS and landmark not in landmarks and landmark[1:] not in UNPLACED:
@@ -283,8 +284,14 @@ def fit_subject(
         root, quat = problem.solve(frames, 100.0, (root, quat))
         if np.abs(step).max() < 0.02:
             break
-    subject = wanted
-    make_body(subject)  # refuses a mass outside the range, with the range
+    # A shape found from markers may leave no room for the mass; the nearest to it that does is taken.
+    for share in (1.0, 0.75, 0.5, 0.25, 0.0):
+        subject = dataclasses.replace(wanted, shape=tuple(share * value for value in wanted.shape))
+        low, high = mass_range(subject)
+        if low <= mass <= high:
+            break
+    problem.place_on(make_body(subject))  # refuses a mass outside the range of the average shape too, with the range
+    root, quat = problem.solve(frames, 100.0, (root, quat))
     error = np.linalg.norm(problem.errors_on(frames, root, quat), axis=2)
     return subject, FitReport(
         rms=float(np.sqrt(np.nanmean(error**2))),

@@ -143,8 +143,12 @@ def test_dense_points_are_spread_evenly_over_the_skin():
 
 def test_sampling_is_deterministic_and_even_on_a_sphere():
     count = 24
-    polar, around = np.meshgrid(np.linspace(0, np.pi, count + 1)[1:-1], np.arange(2 * count) * np.pi / count, indexing="ij")
-    ring = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], axis=-1).reshape(-1, 3)
+    polar, around = np.meshgrid(
+        np.linspace(0, np.pi, count + 1)[1:-1], np.arange(2 * count) * np.pi / count, indexing="ij"
+    )
+    ring = np.stack([np.sin(polar) * np.cos(around), np.sin(polar) * np.sin(around), np.cos(polar)], axis=-1).reshape(
+        -1, 3
+    )
     vertices = np.concatenate([ring, [[0, 0, 1], [0, 0, -1]]])
     index = np.arange(len(ring)).reshape(count - 1, 2 * count)
     right = np.roll(index, -1, axis=1)

@@ -11,7 +11,11 @@ from dataset.body.shapes import measured_foot, shape_table, with_foot
 from dataset.schema import Subject
 from dataset.skeleton import BODY_INDEX, FEET, MIRROR_BODY, MIRROR_VECTOR, NUM_BODIES
 
-SUBJECTS = (Subject(name="adult"), Subject(name="child", height=1.1, mass=19.0), Subject(name="tall", height=2.0, mass=95.0))
+SUBJECTS = (
+    Subject(name="adult"),
+    Subject(name="child", height=1.1, mass=19.0),
+    Subject(name="tall", height=2.0, mass=95.0),
+)
 
 
 def lowest(body, shape) -> float:
