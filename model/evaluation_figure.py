@@ -46,6 +46,7 @@ def _draw_clip(forces, impulses, clip: str, model: ImDyS, frames: Frames, maker:
         forces.plot(time, true[:, foot], color=colour, linestyle=":", label=f"{side}, simulated")
         forces.plot(time, predicted[:, foot], color=colour, label=f"{side}, solver")
     figure_style.label(forces, x=("Time", "s"), y=("Vertical foot force", "N/kg"), title=clip)
+    forces.margins(y=0.2)
     forces.legend(ncols=4, loc="upper right")
     for joint, colour in zip(JOINTS, figure_style.CYCLE):
         index = JOINT_NAMES.index(joint)
@@ -53,6 +54,7 @@ def _draw_clip(forces, impulses, clip: str, model: ImDyS, frames: Frames, maker:
         impulses.plot(time, true_size, color=colour, linestyle=":", label=f"{joint}, simulated")
         impulses.plot(time, size, color=colour, label=f"{joint}, solver")
     figure_style.label(impulses, x=("Time", "s"), y=("Impulse a transition", "N·m·s/kg"))
+    impulses.margins(y=0.25)
     impulses.legend(ncols=3, loc="upper right")
 
 

@@ -110,6 +110,23 @@ class ImDyS(nn.Module):
         encoder = {"pooled": PooledEncoder, "encoder": SelfAttentionEncoder}[config.design]
         self.encoder = encoder(width=config.width, heads=config.heads, layers=config.layers, ff=config.ff)
         self.heads = nn.Linear(config.width, sum(HEAD_WIDTHS.values()))
+        self._start_at_the_mean(scaling)
+
+    def _start_at_the_mean(self, scaling: Scaling) -> None:
+        """Small head weights, and biases that answer the mean of the training data: training begins at that baseline."""
+
+        def share(mean: Tensor, size: Tensor) -> Tensor:
+            return (mean.norm(dim=-1) / size).clamp(0.05, 0.95)
+
+        impulse, grf = share(scaling.impulse_mean, scaling.impulse_size), share(scaling.grf_mean, scaling.grf_size)
+        bias = {name: torch.zeros(width) for name, width in HEAD_WIDTHS.items()}
+        bias["impulse_direction"] = functional.normalize(scaling.impulse_mean, dim=-1).flatten()
+        bias["grf_direction"] = functional.normalize(scaling.grf_mean, dim=-1).flatten().repeat(NUM_TIMES)
+        bias["impulse_magnitude"] = impulse.expm1().log()
+        bias["grf_magnitude"] = grf.expm1().log().repeat(NUM_TIMES)
+        with torch.no_grad():
+            self.heads.weight.mul_(0.1)
+            self.heads.bias.copy_(torch.cat([bias[name] for name in HEAD_WIDTHS]))
 
     @property
     def scaling(self) -> Scaling:

@@ -77,6 +77,17 @@ def test_scaling_of_inputs_is_part_of_the_input_map():
     assert (tokens @ weight.T + bias - expected).abs().max() < 1e-10
 
 
+def test_an_untrained_solver_answers_about_the_mean_of_its_training_data():
+    """Training begins at the mean predictor, not at forces of random size and direction."""
+    mean = torch.zeros(24, 3)
+    mean[7] = torch.tensor([0.1, 0.0, 4.0])
+    scaling = dataclasses.replace(make_scaling(), grf_mean=mean, grf_std=torch.full((24, 3), 2.0))
+    torch.manual_seed(0)
+    grf = ImDyS(ImDySConfig(), scaling)(make_groups((16, 30))).grf
+    assert (grf[:, :, 7].mean(0) - mean[7]).abs().max() < 1.0
+    assert (torch.nn.functional.normalize(grf[:, :, 7], dim=-1)[..., 2] > 0.8).all()
+
+
 def test_gate_silences_forces_where_contact_is_unlikely():
     """Bodies below the probability carry exactly nothing, others are untouched."""
     prediction = ImDyS(ImDySConfig(), make_scaling())(make_groups((8, 30)))
