@@ -16,6 +16,8 @@ from model.physics.estimate import walking_direction
 from model.physics.forces import FootForces
 from model.physics.support import progression_point
 
+Predictor = Callable[[LabTrial, float], FootForces]
+"""(trial, body mass [kg]) -> forces on both feet."""
 HALF_WEIGHT_F3 = np.array([[0.0, 0.0, 0.5 * GRAVITY], [0.0, 0.0, 0.5 * GRAVITY]])
 """Half the body weight on each foot [N/kg], the mean that any long motion on two feet must have, shape (F, 3)."""
 

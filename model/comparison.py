@@ -6,21 +6,17 @@ Axis legend: T frames at 30 Hz, F = 2 feet (left, right).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from dataset.lab.plates import MeasuredFeet, center_of_pressure, measure_feet, window_mean
 from dataset.schema import LabTrial
-from model.baselines import mean_predictor, weight_over_contact
+from model.baselines import Predictor, mean_predictor, weight_over_contact
 from model.kinetics import Kinetics
 from model.lab_metrics import HALF_WINDOW, Comparison, LabErrors, compare, summarise
 from model.physics.estimate import marker_physics
 from model.physics.forces import FootForces
-
-Predictor = Callable[[LabTrial, float], FootForces]
-"""(trial, body mass [kg]) -> forces on both feet."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,12 +20,12 @@ import torch
 from tqdm import tqdm
 
 from dataset import atomic
-from dataset.splits import Part, SplitConfig, split_sequences
+from dataset.splits import Part, SplitConfig
 from dataset.store import Store
 from model.batches import NO_AUGMENTATION, Augmentation, Batch, BatchMaker, make_targets
 from model.frames import Frames
 from model.imdys import ImDyS
-from model.loading import load_frames
+from model.loading import load_frames, split_store
 from model.losses import Targets
 from model.markers import training_pool
 from model.metrics import UNITS, ErrorSums, Estimate
@@ -174,7 +174,7 @@ def main(cfg: EvaluateConfig) -> Evaluation:
     torch.set_num_threads(cfg.threads)
     model = load_solver(cfg.weights)
     store = Store.open(cfg.data)
-    parts = split_sequences(store.sequences, cfg.split, held_out=cfg.held_out)
+    parts = split_store(store, cfg.split, cfg.held_out)
     numbers = np.arange(len(store)) if cfg.part == "all" else parts[cfg.part]
     augmentation = Augmentation() if cfg.is_disturbed else NO_AUGMENTATION
     frames = load_frames(store, numbers, cfg.part, augmentation.smoothing if cfg.is_disturbed else None)

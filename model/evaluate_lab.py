@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ from dataset.atomic import write_json, write_text
 from dataset.lab.plates import MeasuredFeet, measure_feet
 from dataset.lab.read import read_trial
 from dataset.schema import LabTrial
-from model.baselines import mean_predictor, weight_over_contact
+from model.baselines import Predictor, mean_predictor, weight_over_contact
 from model.lab_metrics import Comparison, LabErrors, best_delay, compare, summarise
 from model.physics.estimate import marker_physics
 from model.physics.forces import FootForces
 from model.physics.mass import mass_from_forces
+from model.trial_kinetics import load_trained, solver_predictors
+from model.weights import DEFAULT_WEIGHTS
 
-Predictor = Callable[[LabTrial, float], FootForces]
-"""(trial, body mass [kg]) -> forces on both feet."""
 logger = logging.getLogger(__name__)
 
 
@@ -57,6 +57,8 @@ class EvaluateLabConfig:
     """Folder with `lab/`; default: the environment variable IMDYLAB_DATA."""
     groups: tuple[str, ...] = ()
     """Rows to evaluate; empty for all walking trials."""
+    weights: Path = DEFAULT_WEIGHTS
+    """Trained solver; the shipped one is left out, with a warning, where it does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,9 +137,17 @@ def walking_trials(data: Path) -> list[LabFile]:
     return found
 
 
-def default_predictors() -> dict[str, Predictor]:
-    """The baselines and the marker-only physics."""
-    return {"mean": mean_predictor(), "weight over contact": weight_over_contact, "physics": marker_physics}
+def default_predictors(weights: Path = DEFAULT_WEIGHTS) -> dict[str, Predictor]:
+    """The baselines, the marker-only physics and, where there are weights, the solver alone and anchored to Newton.
+
+    Raises:
+        ValueError: weights other than the shipped ones do not exist, or they cannot be read.
+    """
+    predictors = {"mean": mean_predictor(), "weight over contact": weight_over_contact, "physics": marker_physics}
+    if weights == DEFAULT_WEIGHTS and not weights.is_file():
+        logger.warning("%s: no weights, so the table has no solver; train with `python -m model.train`", weights)
+        return predictors
+    return predictors | solver_predictors(load_trained(weights))
 
 
 def load(file: LabFile) -> tuple[LabTrial, MeasuredFeet, float]:
@@ -307,7 +317,7 @@ def main(cfg: EvaluateLabConfig, predictors: Mapping[str, Predictor] | None = No
     if not files:
         names = sorted({file.group for file in walking_trials(data)})
         raise ValueError(f"groups: expected some of {names}, found {list(cfg.groups)}")
-    rows, records = evaluate(files, default_predictors() if predictors is None else predictors)
+    rows, records = evaluate(files, default_predictors(cfg.weights) if predictors is None else predictors)
     write_report(cfg.out, rows, records)
     logger.info("wrote %s", cfg.out / "lab_table.md")
     return rows

@@ -28,6 +28,7 @@ ARRAYS: dict[str, str] = {
     "grf_TF3": "N; force of the ground on (left, right) foot, laboratory axes",
     "grf_sd_TF3": "N; standard deviation of grf_TF3 (see uncertainty)",
     "rest_grf_T3": "N; force of the ground on the rest of the body (hands, knees ...), laboratory axes",
+    "newton_T3": "N; m (a + g) of the centre of mass from the markers, low-passed at 6 Hz, laboratory axes; NaN where unknown",
     "cop_TF3": "m; centre of pressure of each foot on the floor, laboratory axes; NaN off the ground",
     "contact_TF": "probability that the ground touches the foot",
     "torque_TJ3": "N·m; impulse × 30: mean joint torque from this frame to the next, on the child body, axes of the child",
@@ -60,6 +61,8 @@ class Kinetics:
     """Its standard deviation [N], shape (T, F, 3)."""
     rest_grf_T3: np.ndarray
     """Force of the ground on the rest of the body [N], shape (T, 3)."""
+    newton_T3: np.ndarray
+    """m (a + g) of the centre of mass [N], low-passed at 6 Hz, shape (T, 3); NaN where unknown."""
     cop_TF2: np.ndarray
     """Centre of pressure of each foot on the floor [m], shape (T, F, 2); NaN off the ground."""
     contact_TF: np.ndarray
@@ -144,6 +147,7 @@ class Kinetics:
             "grf_TF3": self.grf_TF3 @ rot,
             "grf_sd_TF3": np.sqrt(self.grf_sd_TF3**2 @ rot**2),
             "rest_grf_T3": self.rest_grf_T3 @ rot,
+            "newton_T3": self.newton_T3 @ rot,
             "cop_TF3": np.concatenate([self.cop_TF2, floor], axis=2) @ rot,
             "contact_TF": self.contact_TF,
             "torque_TJ3": self.torque_TJ3,
@@ -173,7 +177,8 @@ class Kinetics:
 def write_kinetics(path: str | Path, kinetics: Kinetics) -> None:
     """Write kinetics.npz atomically, without pickles."""
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **kinetics.file_arrays())
+    arrays: dict[str, Any] = kinetics.file_arrays()  # names are never numpy's own keyword
+    np.savez_compressed(buffer, **arrays)
     atomic.write_bytes(path, buffer.getvalue())
 
 

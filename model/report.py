@@ -13,10 +13,12 @@ from dataset.lab.contact import intervals
 from dataset.lab.plates import LOAD_THRESHOLD
 from dataset.schema import FRAME_RATE, LabTrial
 from dataset.skeleton import GRAVITY
+from dataset.viewer import view_page
 from model.comparison import TrialComparison
 from model.kinetics import Kinetics
 from model.physics.quality import AMBER, GREEN, GREEN_BELOW, RED, RED_ABOVE, UNKNOWN
 from model.report_figures import FLAG_COLOURS, plot_floor, plot_forces, plot_torques
+from model.view import kinetics_panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +37,9 @@ MOST_RED = 0.1
 """A warning stands on top if more than this share of the frames contradicts Newton."""
 
 
-def write_report(path: str | Path, kinetics: Kinetics, trial: LabTrial, comparison: TrialComparison | None = None) -> None:
+def write_report(
+    path: str | Path, kinetics: Kinetics, trial: LabTrial, comparison: TrialComparison | None = None
+) -> None:
     """Write the report, atomically.
 
     Args:
@@ -46,7 +50,9 @@ def write_report(path: str | Path, kinetics: Kinetics, trial: LabTrial, comparis
     """
     import jinja2
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     with figure_style.style():
         figures = {
@@ -54,7 +60,8 @@ def write_report(path: str | Path, kinetics: Kinetics, trial: LabTrial, comparis
             "torques_svg": inline(plot_torques(kinetics), "Joint torques over time"),
             "floor_svg": inline(plot_floor(kinetics, trial, comparison), "Centres of pressure seen from above"),
         }
-    atomic.write_text(path, template.render(**figures, **_facts(kinetics, comparison)))
+    animation = view_page([kinetics_panel(kinetics.file_arrays())])
+    atomic.write_text(path, template.render(**figures, animation=animation, **_facts(kinetics, comparison)))
 
 
 def inline(figure: Figure, text: str) -> str:

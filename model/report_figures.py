@@ -59,7 +59,11 @@ def plot_forces(kinetics: Kinetics, comparison: TrialComparison | None = None) -
     strip = panels[3]
     step = float(np.median(np.diff(time)))
     strip.bar(
-        time, np.ones(len(time)), width=1.04 * step, color=[FLAG_COLOURS[int(flag)] for flag in kinetics.quality_T], linewidth=0
+        time,
+        np.ones(len(time)),
+        width=1.04 * step,
+        color=[FLAG_COLOURS[int(flag)] for flag in kinetics.quality_T],
+        linewidth=0,
     )
     strip.set_yticks([])
     strip.set_ylim(0, 1)
@@ -74,7 +78,7 @@ def _shade(panel: Axes, time: np.ndarray, hidden: np.ndarray) -> None:
     edge = np.flatnonzero(np.diff(np.concatenate([[False], hidden, [False]]).astype(int)))
     step = float(np.median(np.diff(time)))
     for start, stop in zip(edge[::2], edge[1::2]):
-        panel.axvspan(time[start] - step / 2, time[stop - 1] + step / 2, color="#000000", alpha=0.05, linewidth=0)
+        panel.axvspan(float(time[start]) - step / 2, float(time[stop - 1]) + step / 2, color="#000000", alpha=0.05, linewidth=0)
 
 
 def plot_torques(kinetics: Kinetics) -> Figure:

@@ -12,7 +12,7 @@ Axis legend: T frames, F = 2 feet, S subsets.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +95,7 @@ def fit_calibration(error_TF3: np.ndarray, spread_TF3: np.ndarray, *, data: str 
         floor_vertical=pairs["vertical"][0], gain_vertical=pairs["vertical"][1], data=data, frames=int(known.sum()),
     )  # fmt: skip
     inside = float((np.abs(error) <= made.deviation(width)).mean())
-    return SpreadCalibration(**(asdict(made) | {"inside": inside}))
+    return replace(made, inside=inside)
 
 
 def _floor_and_gain(error2: np.ndarray, spread2: np.ndarray) -> tuple[float, float]:

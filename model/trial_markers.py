@@ -116,7 +116,7 @@ def _feet(trial: LabTrial) -> tuple[FootContact | None, str]:
 def _usable_tracks(trial: LabTrial, notes: list[str]) -> tuple[np.ndarray, tuple[tuple[str, str], ...]]:
     """Tracks (L, M, 3) without jumps and short gaps, and the markers that are hardly ever seen."""
     tracks = np.array(trial.markers, dtype=np.float64)
-    hidden = ~np.isfinite(tracks).all(axis=2)
+    hidden = np.array((~np.isfinite(tracks)).any(axis=2))
     tracks[hidden] = np.nan
     left_out, rare, jumps = [], [], 0
     step = 1.0 / trial.marker_rate
@@ -146,7 +146,9 @@ def _usable_tracks(trial: LabTrial, notes: list[str]) -> tuple[np.ndarray, tuple
             "gaps of up to 0.25 s" + (f" (mostly missing: {', '.join(rare)})." if rare else ".")
         )
     if jumps:
-        notes.append(f"Removed {jumps} jumps of more than {FASTEST:g} m/s between two frames (markers mistaken for another).")
+        notes.append(
+            f"Removed {jumps} jumps of more than {FASTEST:g} m/s between two frames (markers mistaken for another)."
+        )
     return tracks, tuple(left_out)
 
 

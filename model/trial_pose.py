@@ -15,9 +15,10 @@ import numpy as np
 
 from dataset import rotation
 from dataset.body.default import make_body
-from dataset.body.fit import fit_pose, fit_subject, used_labels
+from dataset.body.fit import fit_pose, fit_subject
 from dataset.body.landmarks import LANDMARK_ROW, LANDMARKS
 from dataset.body.marker_labels import canonical_label
+from dataset.body.marker_problem import used_labels
 from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics
 from dataset.marker_tracks import pelvis_heading
@@ -42,6 +43,8 @@ class TrialPose:
     """Pelvis joint [m], world, shape (T, 3); NaN where it cannot be told."""
     heading_T: np.ndarray
     """Angle of the pelvis's forward axis about z [rad], shape (T,)."""
+    subject: Subject | None = None
+    """Fitted person; None where too few landmarks are labelled."""
     body: BodyModel | None = None
     """Fitted body; None where too few landmarks are labelled."""
     motion: Motion | None = None
@@ -68,7 +71,14 @@ class TrialPose:
         return forward_kinematics(self.body.offset, self.motion.root_pos, self.motion.quat)[1]
 
 
-def find_pose(markers: TrialMarkers, *, mass: float, height: float | None = None, name: str = "subject") -> TrialPose:
+def find_pose(
+    markers: TrialMarkers,
+    *,
+    mass: float,
+    height: float | None = None,
+    name: str = "subject",
+    subject: Subject | None = None,
+) -> TrialPose:
     """Fit a body to the markers; without enough landmarks, take the pelvis frame from the pelvis markers.
 
     Args:
@@ -76,32 +86,37 @@ def find_pose(markers: TrialMarkers, *, mass: float, height: float | None = None
         mass: Body mass [kg].
         height: Standing height [m] if known.
         name: Name of the person.
+        subject: Person whose proportions are known already (another trial was fitted); found from the markers if None.
 
     Raises:
         ValueError: neither a body nor a pelvis can be placed.
     """
     reason = ""
     try:
-        return _fitted(markers, mass, height, name)
+        return _fitted(markers, mass, height, name, subject)
     except ValueError as error:
         reason = str(error)
     return _from_pelvis_markers(markers, mass, height, reason)
 
 
-def _fitted(markers: TrialMarkers, mass: float, height: float | None, name: str) -> TrialPose:
-    subject, report = fit_subject(markers.names, markers.markers_TM3, mass=mass, height=height, name=name)
+def _fitted(markers: TrialMarkers, mass: float, height: float | None, name: str, subject: Subject | None) -> TrialPose:
+    notes = []
+    if subject is None:
+        subject, report = fit_subject(markers.names, markers.markers_TM3, mass=mass, height=height, name=name)
+        notes.append(f"Body fitted to {report.describe()}.")
+        if not report.height_is_given:
+            notes.append(f"Height found from the markers: {subject.height:.2f} m.")
     body = make_body(subject)
     motion, distance = fit_pose(body, markers.names, markers.markers_TM3, frame_rate=FRAME_RATE, name=name)
     is_fitted = _is_told(markers)
     heading = _angle(pelvis_heading(motion.quat[:, 0]))
-    notes = [f"Body fitted to {report.describe()}."]
-    if not report.height_is_given:
-        notes.append(f"Height found from the markers: {subject.height:.2f} m.")
     if not is_fitted.all():
-        notes.append(f"In {int((~is_fitted).sum())} of {len(is_fitted)} frames too few landmarks are seen to place the body.")
+        notes.append(
+            f"In {int((~is_fitted).sum())} of {len(is_fitted)} frames too few landmarks are seen to place the body."
+        )
     pelvis = np.where(is_fitted[:, None], motion.root_pos, np.nan)
     return TrialPose(
-        pelvis_T3=pelvis, heading_T=heading, body=body, motion=motion, is_fitted_T=is_fitted,
+        pelvis_T3=pelvis, heading_T=heading, subject=subject, body=body, motion=motion, is_fitted_T=is_fitted,
         residual=float(np.sqrt(np.nanmean(distance[is_fitted] ** 2))),
         left_out=_off_the_skin(markers, body, motion, is_fitted), notes=tuple(notes),
     )  # fmt: skip
@@ -132,12 +147,12 @@ def _off_the_skin(
     skin = place_markers(
         body.vertices, np.asarray(body.joint_pos), order, weights, position, rotation.to_matrix(orientation)
     )
-    from scipy.spatial import cKDTree
+    from scipy.spatial import KDTree
 
     distance = np.full((len(frames), len(markers.names)), np.nan)
     for row, frame in enumerate(frames):
         seen = np.isfinite(markers.markers_TM3[frame]).all(axis=1)
-        distance[row, seen] = cKDTree(skin[row]).query(markers.markers_TM3[frame, seen])[0]
+        distance[row, seen] = KDTree(skin[row]).query(markers.markers_TM3[frame, seen])[0]
     landmarks, _, _ = used_labels(markers.names)
     result = []
     for m, label in enumerate(markers.names):
@@ -173,7 +188,9 @@ def _from_pelvis_markers(markers: TrialMarkers, mass: float, height: float | Non
         raise ValueError(
             f"pelvis markers: expected a frame in which three of {', '.join(known)} are seen, found none; fill their gaps"
         )
-    note = f"No body could be fitted ({reason}): the pelvis markers place the windows, torques have lengths but no frames."
+    note = (
+        f"No body could be fitted ({reason}): the pelvis markers place the windows, torques have lengths but no frames."
+    )
     return TrialPose(pelvis_T3=pelvis, heading_T=_angle(forward), notes=(note,))
 
 

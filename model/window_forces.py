@@ -82,12 +82,16 @@ def solve_windows(
     frames = len(markers_TM3)
     chosen = np.arange(markers_TM3.shape[1]) if subset is None else subset
     tracks = continue_tracks(markers_TM3[:, chosen], HALF_WIDTH, HALF_WIDTH + 1)
-    seen = np.isfinite(tracks).all(axis=2)
+    seen = np.array(np.isfinite(tracks).all(axis=2))
     width = 2 * HALF_WIDTH + 2
     count = np.stack([seen[k : k + frames] for k in range(width)]).all(axis=0).sum(axis=1)
     usable = np.flatnonzero((count >= LEAST_MARKERS) & np.isfinite(pelvis_T3).all(axis=1) & np.isfinite(heading_T))
     impulse = np.full((frames, NUM_JOINTS, 3), np.nan)
-    sums = {"grf": np.zeros((frames, NUM_BODIES, 3)), "contact": np.zeros((frames, NUM_BODIES)), "cop": np.zeros((frames, 2, 2))}
+    sums = {
+        "grf": np.zeros((frames, NUM_BODIES, 3)),
+        "contact": np.zeros((frames, NUM_BODIES)),
+        "cop": np.zeros((frames, 2, 2)),
+    }
     answers = np.zeros(frames)
     index = np.tile(np.arange(len(chosen), dtype=np.int32), (len(usable), 1))
     for start in range(0, len(usable), _BATCH):
@@ -116,7 +120,9 @@ def solve_windows(
 
 
 @torch.no_grad()
-def _answer(model: ImDyS, tokens: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _answer(
+    model: ImDyS, tokens: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Force, contact probability, foot CoP (heading frame) and impulse of a batch of windows, as float64 arrays."""
     out = model(((torch.from_numpy(tokens.astype(np.float32)), torch.from_numpy(mask)),))
     parts = out.grf, out.contact_logit.sigmoid(), out.foot_cop, out.impulse

@@ -134,7 +134,8 @@ def lay_plates(trial: LabTrial) -> LabTrial:
             # The plate carries what little acts before and after the threshold too, up to the middle of the swing.
             low = _middle(loaded, start, -1)
             high = _middle(loaded, stop - 1, 1) + 1
-            seen = slice(*np.searchsorted(trial.time, [clock[start], clock[stop - 1]]) + [0, 1])
+            first, last = np.searchsorted(trial.time, [clock[start], clock[stop - 1]])
+            seen = slice(int(first), int(last) + 1)
             mine = np.zeros_like(wrench)
             mine[low:high] = wrench[low:high]
             plates.append(

@@ -75,7 +75,7 @@ def newton_from_body(body: BodyModel, motion: Motion, is_fitted_T: np.ndarray) -
     for start, stop in finite_runs(com):
         if stop - start >= 12:
             com[start:stop] = low_pass(com[start:stop], FRAME_RATE, DEFAULT_CUTOFF)
-            force[start:stop] = derivative(com[start:stop], FRAME_RATE, 2) + [0.0, 0.0, GRAVITY]
+            force[start:stop] = derivative(com[start:stop], FRAME_RATE, 2) + np.array([0.0, 0.0, GRAVITY])
     return MarkerNewton(force_T3=force, com_T3=com, source="fitted body")
 
 
