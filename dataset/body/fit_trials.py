@@ -88,7 +88,7 @@ def fit_row(person: str, static_path: Path, walk_path: Path, years: float) -> di
     motion, residual = fit_pose(body, walk.marker_names, walk.markers, frame_rate=walk.marker_rate)
     frames_per_second = walk.num_frames / (time.process_time() - start)
     values = (
-        person, f"{mass:.1f}", f"{walk.height or static.height:.3f}" if walk.height or static.height else "",
+        person, f"{mass:.1f}", f"{static.height or walk.height:.3f}" if static.height or walk.height else "",
         f"{subject.height:.3f}", str(len(report.per_marker)), f"{1e3 * report.rms:.1f}",
         f"{1e3 * np.sqrt(np.nanmean(residual**2)):.1f}", max(report.per_marker, key=lambda label: report.per_marker[label]),
         f"{report.shape_size:.2f}", f"{1e3 * _hip_error(subject, motion, walk):.0f}", f"{fit_seconds:.1f}",
