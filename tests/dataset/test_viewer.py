@@ -23,8 +23,8 @@ def unpack(text, shape):
 @pytest.fixture
 def panel():
     rng = np.random.default_rng(0)
-    joints = rng.normal(size=(5, 24, 3)) + [100.0, -50.0, 1.0]
-    markers = rng.normal(size=(5, 7, 3)) + [100.0, -50.0, 1.0]
+    joints = rng.normal(size=(5, 24, 3)) + np.array([100.0, -50.0, 1.0])
+    markers = rng.normal(size=(5, 7, 3)) + np.array([100.0, -50.0, 1.0])
     markers[2, 3] = np.nan
     arrow = Arrow(point=joints[:, 7], force=np.tile([10.0, -20.0, 700.0], (5, 1)), colour="left")
     return Panel(title="<b>who</b> & what", joint_pos=joints, markers=markers, arrows=(arrow,))
