@@ -22,7 +22,6 @@ from dataset.kinematics import forward_kinematics
 from dataset.schema import Motion, Subject
 from dataset.skeleton import NUM_BODIES, PARENTS
 
-
 __all__ = ["FitReport", "fit_pose", "fit_subject", "used_labels"]
 
 
