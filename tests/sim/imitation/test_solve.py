@@ -1,0 +1,74 @@
+"""Search, storage and replay of solutions."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from sim.humanoid import make_humanoid
+from sim.imitation.assess import assess
+from sim.imitation.solution import load_solution, save_solution
+from sim.imitation.tracker.config import SearchConfig
+from sim.imitation.tracker.reference import make_reference
+from sim.imitation.tracker.solve import replay, solve
+
+
+def test_swaying_is_tracked_to_a_few_centimetres(standing, sway, solution):
+    part = replay(standing, sway, solution)[0]
+    figures = assess(standing, make_reference(standing, sway), part)
+    assert solution.is_complete
+    assert figures.error_mm < 40.0
+    assert figures.force_mean == pytest.approx(1.0, abs=0.05)
+
+
+def test_replay_is_the_search_bit_for_bit(standing, sway, solution):
+    part = replay(standing, sway, solution)[0]
+    assert len(part.stretch.state_hash) == 1
+    assert part.exact_seconds == 1
+
+
+def test_the_same_seed_finds_the_same_solution(standing, sway, solution):
+    again = solve(standing, sway, seed=3, search=SearchConfig(samples=8, iterations=2))
+    other = solve(standing, sway, seed=4, search=SearchConfig(samples=8, iterations=2))
+    assert again.identity == solution.identity
+    assert other.identity != solution.identity
+
+
+def test_a_solution_survives_its_file(tmp_path, solution):
+    save_solution(tmp_path / "a.npz", solution)
+    loaded = load_solution(tmp_path / "a.npz")
+    assert loaded.identity == solution.identity
+    bare = [dataclasses.asdict(dataclasses.replace(one, stretches=())) for one in (loaded, solution)]
+    assert bare[0] == bare[1]
+    np.testing.assert_array_equal(loaded.stretches[0].offsets, solution.stretches[0].offsets)
+    assert (tmp_path / "a.npz").stat().st_size < 8000
+
+
+def test_a_solution_of_another_motion_or_body_is_refused(standing, sway, solution):
+    moved = dataclasses.replace(sway, root_pos=sway.root_pos + 0.01)
+    with pytest.raises(ValueError, match="expected motion"):
+        replay(standing, moved, solution)
+    heavy = dataclasses.replace(standing.body, mass=1.1 * standing.body.mass)
+    with pytest.raises(ValueError, match="expected body"):
+        replay(make_humanoid(heavy), sway, solution)
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "offsets"])
+def test_a_damaged_solution_file_is_named(tmp_path, solution, damage):
+    path = tmp_path / "broken.npz"
+    if damage == "offsets":
+        stretch = solution.stretches[0]
+        save_solution(path, solution)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        np.savez(path, **{**arrays, "offsets": stretch.offsets[:-2]})
+    else:
+        save_solution(path, solution)
+        path.write_bytes(path.read_bytes()[:200] if damage == "cut" else b"not a solution")
+    with pytest.raises(ValueError, match=r"broken\.npz"):
+        load_solution(path)
+
+
+def test_a_planning_step_that_does_not_fit_is_refused(standing, sway):
+    with pytest.raises(ValueError, match="planning_substep"):
+        solve(standing, sway, search=SearchConfig(planning_substep=1.0 / 500.0))
