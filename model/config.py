@@ -84,7 +84,7 @@ def smoke(data: Path, out: Path) -> TrainConfig:
 def demo(data: Path, out: Path) -> TrainConfig:
     """About two minutes on one core: clearly better than the baselines on the embedded clips."""
     return TrainConfig(
-        data=data, out=out, batch_size=600, steps=3000, learning_rate=5e-3, evaluate_every=1000, evaluate_windows=2400,
+        data=data, out=out, batch_size=600, steps=2400, learning_rate=5e-3, evaluate_every=1000, evaluate_windows=2400,
         split=SplitConfig(validation=0.0, test=0.15),
     )  # fmt: skip
 
