@@ -29,12 +29,15 @@ from dataset.store import Store
 from model import config, evaluate, predict, train
 from model.weights import DEFAULT_WEIGHTS
 from sim import collect
-from sim.imitate_clip import ImitationConfig
+from sim.imitate_clip import ImitationConfig, find_solutions
+from sim.imitation.solution import load_solution
 
 HELD_OUT = "embedded/walk"
 """Clip that the solver never sees in training and whose forces are predicted."""
 SEARCHED = ("embedded/walk", "embedded/run")
 """Clips that are searched where no stored solution fits: enough to train on one and predict the other."""
+SOLUTIONS = Path(__file__).resolve().parents[1] / "solutions" / "embedded"
+"""Stored tracker solutions of the embedded clips."""
 REAL_TRIAL = Path("lab/schreiber2019/2014004/2014004_C4_02.c3d")
 """Real walking trial below IMDYLAB_DATA."""
 Result = TypeVar("Result")
@@ -87,9 +90,10 @@ def collect_clips(cfg: DemoConfig) -> tuple[Path, str]:
     """Replay the stored solutions of the embedded clips; where none fits this machine, search two clips."""
     folder = cfg.out / "data"
     base = collect.Config(
-        out=folder, motions=("embedded",), workers=cfg.workers, imitation=ImitationConfig(may_search=False)
+        out=folder, workers=cfg.workers, solutions=(SOLUTIONS,), imitation=ImitationConfig(may_search=False)
     )
-    collect.main(base)
+    for seed, clips in _stored_clips().items():
+        collect.main(dataclasses.replace(base, motions=clips, seeds=(seed,)))
     if HELD_OUT not in _clips(folder):
         print("    no stored solution fits this machine: walk and run are searched (minutes)", file=sys.stderr)
         folder = cfg.out / "searched"
@@ -98,6 +102,18 @@ def collect_clips(cfg: DemoConfig) -> tuple[Path, str]:
         raise ValueError(f"{folder}: expected records of {HELD_OUT}, found {sorted(_clips(folder))}")
     store = Store.open(folder)
     return folder, f"{store.seconds:.1f} s of simulated motion of {len(_clips(folder))} clips"
+
+
+def _stored_clips() -> dict[int, tuple[str, ...]]:
+    """Embedded clips that have a stored solution, by the seed it was found with (each clip once)."""
+    seed_of: dict[str, int] = {}
+    for path in find_solutions((SOLUTIONS,)).values():
+        solution = load_solution(path)
+        seed_of.setdefault(solution.clip, solution.seed)
+    return {
+        seed: tuple(sorted(clip for clip, own in seed_of.items() if own == seed))
+        for seed in sorted(set(seed_of.values()))
+    }
 
 
 def _clips(folder: Path) -> set[str]:
