@@ -152,9 +152,7 @@ def simulated_estimate(frames: Frames, simulated: Frames, centre: np.ndarray, ro
     """Another simulation's values as an estimate, seen from the windows' own frames."""
     origin = np.zeros((len(centre), 3), np.float32)
     origin[:, :2] = frames.pelvis[centre, :2]
-    target: Targets = make_targets(
-        simulated, rows[centre], origin, frames.heading[centre], np.zeros(len(centre), bool)
-    )
+    target: Targets = make_targets(simulated, rows[centre], origin, frames.heading[centre], np.zeros(len(centre), bool))
     return Estimate(impulse=target.impulse, grf=target.grf, foot_cop=target.foot_cop)
 
 

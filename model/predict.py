@@ -116,7 +116,7 @@ def main(cfg: PredictConfig) -> PredictResult:
 
 def write_mot(path: Path, kinetics: Kinetics) -> None:
     """Write grf.mot for OpenSim: Y up, frames without an answer as zero force, free moment zero (it is not predicted)."""
-    known = np.isfinite(kinetics.grf_TF3).all(axis=(1, 2))
+    known = np.asarray(np.all(np.isfinite(kinetics.grf_TF3), axis=(1, 2)))
     grf = np.where(known[:, None, None], kinetics.grf_TF3, 0.0)
     write_grf_mot(path, kinetics.time_T, grf, kinetics.cop_TF2, np.zeros(grf.shape[:2]))
 

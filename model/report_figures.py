@@ -78,7 +78,9 @@ def _shade(panel: Axes, time: np.ndarray, hidden: np.ndarray) -> None:
     edge = np.flatnonzero(np.diff(np.concatenate([[False], hidden, [False]]).astype(int)))
     step = float(np.median(np.diff(time)))
     for start, stop in zip(edge[::2], edge[1::2]):
-        panel.axvspan(float(time[start]) - step / 2, float(time[stop - 1]) + step / 2, color="#000000", alpha=0.05, linewidth=0)
+        panel.axvspan(
+            float(time[start]) - step / 2, float(time[stop - 1]) + step / 2, color="#000000", alpha=0.05, linewidth=0
+        )
 
 
 def plot_torques(kinetics: Kinetics) -> Figure:

@@ -64,5 +64,3 @@ def matching_rows(frames: Frames, other: Frames) -> np.ndarray:
         count = min(stop - start, last - first)
         rows[start : start + count] = first + np.arange(count)
     return rows
-
-

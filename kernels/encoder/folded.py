@@ -99,8 +99,7 @@ def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights) -> T
         state = self_attention_block(state, layer)
         read_BHF = functional.linear(state, read_map, read_bias).view(-1, heads, features).expand(sum(sizes), -1, -1)
         pooled = [
-            _Pool.apply(read, tokens, bias)
-            for read, (tokens, _), bias in zip(read_BHF.split(sizes), groups, biases)
+            _Pool.apply(read, tokens, bias) for read, (tokens, _), bias in zip(read_BHF.split(sizes), groups, biases)
         ]
         pooled_BHF = pooled[0] if len(pooled) == 1 else torch.cat(pooled)
         update = functional.linear(pooled_BHF.view(-1, heads * features), write_map, write_bias)

@@ -81,7 +81,7 @@ def newton_from_body(body: BodyModel, motion: Motion, is_fitted_T: np.ndarray) -
 
 def _at(times: np.ndarray, clock: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Linear interpolation of values (L, 3) with gaps; NaN in gaps and outside the clock."""
-    missing = ~np.isfinite(values).all(axis=1)
+    missing = np.asarray(~np.all(np.isfinite(values), axis=1))
     filled = np.where(missing[:, None], 0.0, values)
     result = np.stack([np.interp(times, clock, column) for column in filled.T], axis=1)
     gap = np.interp(times, clock, missing.astype(float)) > 1e-9

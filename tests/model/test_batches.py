@@ -104,6 +104,7 @@ def test_a_mirrored_window_is_the_window_of_the_mirrored_recording(frames, sway_
 
 def test_batches_are_a_function_of_seed_epoch_and_step(frames):
     """A resumed run repeats what the interrupted one would have drawn; another seed draws differently."""
+
     def run(seed, epoch):
         labs = tuple(training_pool().labs.values())
         maker = BatchMaker(frames, training_pool().dense, labs, augmentation=Augmentation(), seed=seed)

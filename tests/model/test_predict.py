@@ -162,7 +162,9 @@ def test_a_treadmill_is_level_ground_that_moves():
     assert np.abs(treadmill.belt_velocity - belt[:2]).max() < 0.05
     drift = np.diff(treadmill.markers_TM3 - ground.markers_TM3, axis=0) * 30.0
     assert np.abs(drift).max() < 0.05
-    assert np.allclose(treadmill.belt_shift()[-1], -treadmill.belt_velocity * (treadmill.time_T[-1] - treadmill.time_T[0]))
+    assert np.allclose(
+        treadmill.belt_shift()[-1], -treadmill.belt_velocity * (treadmill.time_T[-1] - treadmill.time_T[0])
+    )
     assert any("Treadmill" in note for note in treadmill.notes)
 
 
@@ -205,7 +207,9 @@ def test_gaps_are_bridged_reported_and_left_open_where_they_are_long(trial, alon
 def test_frames_without_a_pelvis_have_no_answer_instead_of_an_invented_one(trial, solver, person):
     """NaN in the file and broken lines in the report, and the notes say how many frames."""
     markers = trial.markers.copy()
-    trunk = [trial.marker_names.index(name) for name in ("LASI", "RASI", "LPSI", "RPSI", "C7", "T10", "CLAV", "STRN", "RBAK")]
+    trunk = [
+        trial.marker_names.index(name) for name in ("LASI", "RASI", "LPSI", "RPSI", "C7", "T10", "CLAV", "STRN", "RBAK")
+    ]
     markers[100:170, trunk] = np.nan
     found = predict_trial(dataclasses.replace(trial, markers=markers), trial.mass, solver=solver, subject=person)
     silent = np.isnan(found.grf_TF3).any(axis=(1, 2))
@@ -230,7 +234,9 @@ def test_objects_and_joint_centres_among_the_markers_are_left_out(trial, solver,
 
 def test_without_a_fit_the_pelvis_places_the_windows_and_torques_lose_their_frames(trial, alone, solver):
     """Three pelvis markers and unlabelled ones are enough for forces near those of the fitted body."""
-    names = tuple(name if name in ("LASI", "RASI", "LPSI", "RPSI") else f"M{k}" for k, name in enumerate(trial.marker_names))
+    names = tuple(
+        name if name in ("LASI", "RASI", "LPSI", "RPSI") else f"M{k}" for k, name in enumerate(trial.marker_names)
+    )
     found = predict_trial(dataclasses.replace(trial, marker_names=names), trial.mass, solver=solver)
     assert not found.torque_has_frame_T.any()
     assert np.isnan(found.joint_pos_TN3).all()
@@ -286,7 +292,14 @@ def test_the_report_stands_alone_and_names_file_mass_markers_and_errors(files):
     page = (folder / "out" / "report.html").read_text()
     for outside in ('src="http', "src='http", 'href="http', "@import", "url(http"):
         assert outside not in page
-    for text in ("sway.c3d", "body mass (file)", "markers in use", "imdys+physics", "weight over contact", "double support"):
+    for text in (
+        "sway.c3d",
+        "body mass (file)",
+        "markers in use",
+        "imdys+physics",
+        "weight over contact",
+        "double support",
+    ):
         assert text in page, text
     assert page.count("<svg") >= 3
     assert "nan" not in page.split("<h2>Steps</h2>")[1].split("</table>")[0].lower()
@@ -310,7 +323,9 @@ def _bad_files(folder, trial, weights):
     strange = tuple(f"P{k}" for k in range(len(trial.marker_names)))
     write_c3d(folder / "labels.c3d", dataclasses.replace(trial, foot_wrench=None, marker_names=strange))
     write_c3d(folder / "units.c3d", dataclasses.replace(trial, foot_wrench=None, markers=1000.0 * trial.markers))
-    write_c3d(folder / "hidden.c3d", dataclasses.replace(trial, foot_wrench=None, markers=np.full_like(trial.markers, np.nan)))
+    write_c3d(
+        folder / "hidden.c3d", dataclasses.replace(trial, foot_wrench=None, markers=np.full_like(trial.markers, np.nan))
+    )
     short = dataclasses.replace(trial, time=trial.time[:8], markers=trial.markers[:8], foot_wrench=None)
     write_c3d(folder / "short.c3d", short)
     (folder / "text.trc").write_text("no trial\n")

@@ -48,7 +48,9 @@ def test_calibration_finds_floor_and_gain_of_made_up_errors(tmp_path):
     assert found.floor_vertical == pytest.approx(0.5, rel=0.1)
     assert found.gain_vertical == pytest.approx(3.0, rel=0.1)
     assert found.inside == pytest.approx(0.68, abs=0.03)
-    assert np.allclose(found.deviation(np.zeros((1, 2, 3))), [[[found.floor_horizontal] * 2 + [found.floor_vertical]] * 2])
+    assert np.allclose(
+        found.deviation(np.zeros((1, 2, 3))), [[[found.floor_horizontal] * 2 + [found.floor_vertical]] * 2]
+    )
     weights = tmp_path / "solver.safetensors"
     assert load_calibration(weights) is None
     save_calibration(weights, found)
