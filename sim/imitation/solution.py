@@ -19,6 +19,7 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -141,7 +142,7 @@ def load_solution(path: Path) -> Solution:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in ("header", "offsets", "state_hash", "error_mm")}
         header = json.loads(arrays["header"].tobytes().decode())
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"{path}: expected a tracker solution (.npz with header, offsets, state_hash), got: {error}"
         ) from error
