@@ -11,7 +11,7 @@ from dataset.kinematics import forward_kinematics, global_from_local
 from dataset.motion.ground import lowest_points
 from dataset.motion.resample import resample
 from dataset.motion.retarget import TOLERANCE, leg_length, retarget
-from dataset.motion.toes import LARGEST_BEND, bend_toes
+from dataset.motion.extremities import LARGEST_TOE_BEND, bend_extremities
 from dataset.motion.tpose import LIMB_CHILD, canonical_direction, spread_chain
 from dataset.schema import Motion
 from dataset.skeleton import BODY_INDEX, FEET
@@ -108,18 +108,18 @@ def test_toes_bend_to_roll_over_a_raised_heel(make_motion: MakeMotion, body: Bod
     body_pos, _ = forward_kinematics(body.offset, motion.root_pos, quat)
     root_pos = motion.root_pos.copy()
     root_pos[:, 2] += body.joint_pos[toe, 2] - body_pos[:, toe, 2]  # the toe joint stays where it is when standing
-    bent = bend_toes(body, root_pos, quat)
+    bent = bend_extremities(body, root_pos, quat)
     body_pos, body_quat = forward_kinematics(body.offset, root_pos, bent)
     shapes = [shape for shape in body.shapes if shape.body == toe]
     assert lowest_points(shapes, body_pos, body_quat).min() > -2e-3
     angle = rotation.angle_between(bent[:, toe], quat[:, toe])
-    assert np.all((angle > np.radians(15.0)) & (angle < LARGEST_BEND))
+    assert np.all((angle > np.radians(15.0)) & (angle < LARGEST_TOE_BEND))
     np.testing.assert_array_equal(np.delete(bent, toe, axis=1), np.delete(quat, toe, axis=1))
 
 
 def test_toes_above_the_floor_are_left_alone(make_motion: MakeMotion, body: BodyModel) -> None:
     motion = retarget(make_motion(5), body)
-    np.testing.assert_array_equal(bend_toes(body, motion.root_pos + np.array([0, 0, 0.5]), motion.quat), motion.quat)
+    np.testing.assert_array_equal(bend_extremities(body, motion.root_pos + np.array([0, 0, 0.5]), motion.quat), motion.quat)
 
 
 def test_resampling_keeps_constant_speed_and_turning(make_motion: MakeMotion) -> None:
