@@ -1,11 +1,14 @@
-"""Soles put level where the person stands: the constant by which a source's foot frames are off.
+"""Soles put level where the person stands: a constant of the source's foot frames, and what is left frame by frame.
 
 Skeletons place the toe joint differently and some rest poses have pointed feet, so foot frames taken from a file can be
 5 to 20 degrees off throughout. In stance (ankle slow and low) the sole is level most of the time; the offset is read
 there and removed. An offset of the skeleton is the same on both sides: where the two feet disagree it is posture and
-nothing is done.
+nothing is done (`foot_offset`).
 
-Axis legend: T frames.
+What is left after that, on the subject's own feet, is small and varies; a standing foot that is tilted rests on a heel or an
+edge, where no one can stand. `level_standing_feet` takes it out while the foot stands.
+
+Axis legend: T frames, N = 24 bodies.
 """
 
 from __future__ import annotations
@@ -15,6 +18,10 @@ from typing import Final
 import numpy as np
 
 from dataset import rotation
+from dataset.body.model import BodyModel
+from dataset.kinematics import forward_kinematics
+from dataset.motion.ground import lowest_points
+from dataset.skeleton import FEET
 
 STANCE_SPEED: Final[float] = 0.25
 """An ankle slower than this [m/s] may stand."""
@@ -26,6 +33,17 @@ LARGEST: Final[float] = np.radians(20.0)
 """A larger offset is posture (kneeling, on the toes), not a skeleton's: left alone [rad]."""
 LARGEST_DIFFERENCE: Final[float] = np.radians(8.0)
 """Largest difference of the two feet's offsets in pitch and in mirrored roll [rad]."""
+
+LARGEST_TOE_UP: Final[float] = np.radians(25.0)
+"""A standing foot is levelled from up to this tilt towards the heel [rad]."""
+LARGEST_TOE_DOWN: Final[float] = np.radians(8.0)
+"""A heel that is raised by more than this is posture [rad]."""
+LARGEST_ROLL: Final[float] = np.radians(15.0)
+"""A larger roll is posture [rad]."""
+SOLE_HEIGHT: Final[float] = 0.05
+"""The lowest point of a foot that stands is below this [m]."""
+EASE: Final[float] = 0.05
+"""Time over which the levelling fades in and out [s], standard deviation."""
 
 
 def foot_offset(
@@ -70,3 +88,39 @@ def levelling_turn(pitch: float, roll: float) -> np.ndarray:
     It takes z to u = (-tan pitch, tan roll, 1), where the world's up was seen in the old foot frame.
     """
     return rotation.between_vectors(np.array([0.0, 0.0, 1.0]), np.array([-np.tan(pitch), np.tan(roll), 1.0]))
+
+
+def level_standing_feet(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_rate: float) -> np.ndarray:
+    """Rotations with both ankles turned so that the sole of a standing foot is level, shape (T, N, 4).
+
+    A foot stands while its ankle is slower than `STANCE_SPEED` and its lowest point is below `SOLE_HEIGHT`; a tilt beyond
+    `LARGEST_TOE_UP`, `LARGEST_TOE_DOWN` or `LARGEST_ROLL` is left alone. Pitch and roll to remove fade in and out over `EASE`.
+
+    Args:
+        body: Body model; a foot without shapes is left alone.
+        root_pos: Pelvis joint, with the floor at z = 0 [m], shape (T, 3).
+        quat: Pelvis to world, child to parent, shape (T, N, 4).
+        frame_rate: Frames per second [Hz].
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    body_pos, body_quat = forward_kinematics(body.offset, root_pos, quat)
+    result = quat.copy()
+    for ankle, toe in FEET:
+        shapes = [shape for shape in body.shapes if shape.body in (ankle, toe)]
+        if not shapes or len(quat) < 3:
+            continue
+        speed = np.linalg.norm(np.gradient(body_pos[:, ankle], 1.0 / frame_rate, axis=0), axis=-1)
+        low = lowest_points(shapes, body_pos, body_quat).min(axis=1)
+        up = rotation.rotate(rotation.conjugate(body_quat[:, ankle]), np.array([0.0, 0.0, 1.0]))
+        pitch, roll = np.arctan2(-up[:, 0], up[:, 2]), np.arctan2(up[:, 1], up[:, 2])
+        is_small = (pitch > -LARGEST_TOE_UP) & (pitch < LARGEST_TOE_DOWN) & (np.abs(roll) < LARGEST_ROLL)
+        stands = (speed < STANCE_SPEED) & (low < SOLE_HEIGHT) & is_small
+        tilt = np.where(stands[:, None], np.stack([pitch, roll], axis=-1), 0.0)
+        tilt = gaussian_filter1d(tilt, EASE * frame_rate, axis=0, mode="nearest")
+        turn = rotation.between_vectors(
+            np.broadcast_to([0.0, 0.0, 1.0], (len(quat), 3)),
+            np.stack([-np.tan(tilt[:, 0]), np.tan(tilt[:, 1]), np.ones(len(quat))], axis=-1),
+        )
+        result[:, ankle] = rotation.multiply(result[:, ankle], turn)
+    return result

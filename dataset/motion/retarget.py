@@ -14,11 +14,12 @@ from dataset import rotation
 from dataset.body.model import BodyModel, CollisionShape
 from dataset.kinematics import forward_kinematics, global_from_local, local_from_global
 from dataset.motion.extremities import HANDS, bend_extremities
+from dataset.motion.feet import level_standing_feet
 from dataset.motion.ground import lowest_points
 from dataset.motion.resample import resample
 from dataset.motion.tpose import canonical_direction, keep_bone_directions, rest_direction
 from dataset.schema import FRAME_RATE, Motion
-from dataset.skeleton import BODY_INDEX, GRAVITY
+from dataset.skeleton import BODY_INDEX, FEET, GRAVITY
 
 FLOOR_PERCENTILE = 20.0
 """Percentile over frames of the body's lowest point that is put on the floor where it is never at rest."""
@@ -53,7 +54,7 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *,
 
     Long bones point where the source's point and keep its twist; the point midway between the hips follows the
     source's, scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`.
-    Then the floor is found (`floor_height`) and put on z = 0, toes and hands are bent to lie on it (`dataset.motion.extremities`) and
+    Then the floor is found (`floor_height`) and put on z = 0, feet that stand are levelled (`dataset.motion.feet`), toes and hands are bent to lie on it (`dataset.motion.extremities`) and
     the height follows the contacts (`contact_lift`). The time base is kept, so a taller subject moves faster.
 
     Args:
@@ -91,6 +92,7 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *,
     between_hips = 0.5 * (body.offset[_HIPS[0]] + body.offset[_HIPS[1]])
     root_pos = scale * motion.root_pos - rotation.rotate(quat[:, 0], between_hips)
     root_pos[:, 2] -= floor_height(body, root_pos, quat, frame_rate)
+    quat = level_standing_feet(body, root_pos, quat, frame_rate)
     quat = rotation.make_continuous(bend_extremities(body, root_pos, quat))
     if lift:
         root_pos[:, 2] += contact_lift(body, root_pos, quat, frame_rate)
@@ -103,12 +105,12 @@ def floor_height(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_
     """Height of the floor under a motion [m]: median height of the body's lowest point over frames in which it rests.
 
     A lowest shape rests while its body's joint is slower than `REST_SPEED`. Where that holds in fewer than a tenth of the
-    frames, the `FLOOR_PERCENTILE` of the lowest point over all frames is taken instead. Hands do not count: most sources
-    do not know how they are turned.
+    frames, the `FLOOR_PERCENTILE` of the lowest point over all frames is taken instead. Hands and
+    toes do not count: most sources do not know how they are turned.
     """
-    hands = {part for hand in HANDS for part in hand}
+    ends = {part for hand in HANDS for part in hand} | {toe for _, toe in FEET}
     lowest, rests = _lowest_and_rest(
-        [shape for shape in body.shapes if shape.body not in hands] or body.shapes, body, root_pos, quat, frame_rate
+        [shape for shape in body.shapes if shape.body not in ends] or body.shapes, body, root_pos, quat, frame_rate
     )
     if rests.sum() >= max(3, 0.1 * len(rests)):
         return float(np.median(lowest[rests]))
