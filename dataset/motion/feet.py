@@ -115,6 +115,7 @@ def level_standing_feet(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray,
         up = rotation.rotate(rotation.conjugate(body_quat[:, ankle]), np.array([0.0, 0.0, 1.0]))
         pitch, roll = np.arctan2(-up[:, 0], up[:, 2]), np.arctan2(up[:, 1], up[:, 2])
         is_small = (pitch > -LARGEST_TOE_UP) & (pitch < LARGEST_TOE_DOWN) & (np.abs(roll) < LARGEST_ROLL)
+        pitch = np.minimum(pitch, 0.0)
         stands = (speed < STANCE_SPEED) & (low < SOLE_HEIGHT) & is_small
         tilt = np.where(stands[:, None], np.stack([pitch, roll], axis=-1), 0.0)
         tilt = gaussian_filter1d(tilt, EASE * frame_rate, axis=0, mode="nearest")
