@@ -19,7 +19,7 @@ from sim.work_items import list_clips, list_items
 
 QUICK = ImitationConfig(
     humanoid=HumanoidConfig(stiffness_scale=3.0),
-    search=SearchConfig(samples=2, iterations=1, knots=2, width_scale=0.02),
+    search=SearchConfig(samples=2, rounds=1, knots=2, width_scale=0.02),
 )
 """Stiff enough to stand by itself, so that hardly a search is enough for a person who swings the arms."""
 

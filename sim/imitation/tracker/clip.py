@@ -25,7 +25,7 @@ class RetryConfig:
     back_knots: int = 10
     """How many knots it goes back."""
     ladder: tuple[tuple[float, int], ...] = ((1.0, 0), (2.0, 1), (4.0, 1))
-    """Factor on the samples and iterations added at each further attempt (each has its own seed)."""
+    """Factor on the samples and rounds added at each further attempt (each has its own seed)."""
     restart_knots: int = 3
     """Knots skipped before a new stretch starts in the reference's state."""
     min_stretch: float = 1.0
@@ -101,12 +101,12 @@ def _new_path(tracker: Tracker, knot: int) -> _Path:
 
 
 def _advance(tracker: Tracker, path: _Path, rng: np.random.Generator, search: SearchConfig) -> None:
-    mean = tracker.plan(path.moments[-1], path.knot, path.offsets[-1], path.warm[-1], rng, search)
-    target = np.clip(np.round(mean[0] / QUANTUM), -32767, 32767) * QUANTUM
+    plan = tracker.plan(path.moments[-1], path.knot, path.offsets[-1], path.warm[-1], rng, search)
+    target = np.clip(np.round(plan[0] / QUANTUM), -32767, 32767) * QUANTUM
     moment = tracker.execute(path.moments[-1], path.knot, path.offsets[-1], target)
     warm = np.zeros_like(path.warm[-1])
-    warm[: len(mean) - 1] = mean[1:]
-    warm[len(mean) - 1 :] = mean[-1]
+    warm[: len(plan) - 1] = plan[1:]
+    warm[len(plan) - 1 :] = plan[-1]
     path.moments.append(moment)
     path.offsets.append(target)
     path.warm.append(warm)
@@ -119,7 +119,7 @@ def track_clip(
     """Track a clip from its first frame, with backtracking.
 
     Where the mean body error passes `trigger_error` (or the state stops being finite) the search goes back `back_knots`
-    and tries again with another seed, more samples and more iterations. When the ladder is used up, the stretch ends where
+    and tries again with another seed, more samples and more rounds. When the ladder is used up, the stretch ends where
     the error was last below half the trigger and a new one starts a little later in the reference's state.
 
     Args:
@@ -141,7 +141,7 @@ def track_clip(
     while path.knot < tracker.num_knots:
         factor, extra = retry.ladder[attempt]
         search = replace(
-            tracker.search, samples=round(tracker.search.samples * factor), iterations=tracker.search.iterations + extra
+            tracker.search, samples=round(tracker.search.samples * factor), rounds=tracker.search.rounds + extra
         )
         _advance(tracker, path, np.random.default_rng([seed, path.knot, plans if attempt else 0]), search)
         plans += 1

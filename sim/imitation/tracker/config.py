@@ -11,7 +11,7 @@ from dataset.skeleton import BODY_NAMES, JOINT_NAMES
 
 @dataclass(frozen=True, kw_only=True)
 class CostWeights:
-    """Weights of the cost terms (`sim.imitation.tracker.cost`); units make each term a number."""
+    """Weights of the cost terms (`sim.imitation.tracker.residuals`); units make each term a number."""
 
     pose: float = 3.0
     """Joint rotations [1/rad²]."""
@@ -40,40 +40,46 @@ class CostWeights:
     """Overlap of limbs [1/m²]."""
 
     def vector(self) -> np.ndarray:
-        """Weights in the order of the constants in `cost`, shape (12,)."""
+        """Weights in the order of the constants in `residuals`, shape (10,)."""
         return np.array([
             self.pose, self.root, self.position, self.com, self.com_velocity, self.angular_momentum, self.feet,
-            self.softness, self.offset_size, self.offset_rate, self.joint_range, self.clearance,
+            self.softness, self.joint_range, self.clearance,
         ])  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """Receding-horizon cross-entropy search."""
+    """Receding-horizon search by sampled Gauss-Newton steps."""
 
-    samples: int = 32
-    """Roll-outs per iteration."""
-    iterations: int = 3
-    """Iterations per plan; iterations beat samples up to 4."""
+    samples: int = 28
+    """Roll-outs sampled in each round."""
+    rounds: int = 2
+    """Rounds of sampling and stepping per plan; later rounds use the samples of earlier ones too."""
+    good_cost: float = 0.1
+    """A plan this cheap needs no further round."""
+    damping: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0)
+    """Dampings of the step that are tried, one roll-out each."""
+    trusted_cost: float = 4.0
+    """A sample whose cost is larger than this many times the centre's is left out of the step (if it is in the worse half)."""
     knots: int = 6
     """Knots in the horizon."""
     knot_time: float = 1.0 / 15.0
     """Time between knots and between plans [s]."""
-    elite_share: float = 0.25
-    """Share of samples whose log-weighted mean is the next mean."""
-    width_decay: float = 0.6
-    """Factor on the search width after each iteration."""
-    width_floor: float = 0.15
-    """The width of a degree of freedom never falls below this share of its first value."""
     width_scale: float = 1.5
-    """Factor on the basic widths of `SEARCHED`."""
+    """Factor on the basic widths of `SEARCHED`: the unit σ of the offsets in the cost."""
+    first_width: float = 0.6
+    """Standard deviation of the first round's samples, in σ."""
+    width_decay: float = 0.6
+    """Factor on it after each round."""
+    width_floor: float = 0.3
+    """It never falls below this."""
     planning_substep: float = 1.0 / 120.0
     """Physics step of roll-outs that are only planned [s]; a multiple of the executing humanoid's step."""
-    planning_sweeps: int = 20
-    """Sweeps of the projected Gauss-Seidel contact solver in roll-outs that are only planned, a quarter faster than Newton;
+    planning_sweeps: int = 10
+    """Sweeps of the projected Gauss-Seidel contact solver in roll-outs that are only planned, a third faster than Newton;
     0 plans with Newton too. What is executed and recorded always runs with Newton."""
     checkpoints: int = 12
-    """Times in the horizon at which the cost compares with the reference."""
+    """Times in the horizon at which the roll-out is compared with the reference."""
     weights: CostWeights = CostWeights()
     """Weights of the cost terms."""
 

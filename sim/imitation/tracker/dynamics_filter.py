@@ -31,31 +31,64 @@ from dataset.skeleton import GRAVITY, NUM_BODIES
 from sim.humanoid import Humanoid
 from sim.imitation.tracker.contacts import contact_candidates, pyramid_edges
 from sim.imitation.tracker.reference import ReferenceTrajectory, make_reference
+from sim.imitation.tracker.whole_body import Array
 
 SHIFT_WEIGHT = 1.0
+"""Weight of a shift [1/m²]; a residual of one body weight in one frame weighs 1."""
 TURN_WEIGHT = 0.5
+"""Weight of a turn [1/rad²]."""
 MOMENT_SCALE = 3.0
 """A moment of 1 body weight · metre counts as this many body weights."""
 REACH = 0.05
+"""Points lower than this may carry force [m]."""
 RIDGE = 0.03
+"""Weight of a contact force's own size [-]."""
 RIDGE_HEIGHT = 0.015
+"""Height at which a point's ridge has doubled [m]."""
 NEWTON_STEPS = 6
+"""Newton steps over the active sets of all frames."""
 PASSES = 2
+"""Times that the motion is changed and judged again."""
+SWEEPS = 200
+"""Largest number of sweeps of the contact-force solver."""
+FREE_HEIGHT = 0.1
+"""Height of the lowest point from which all parts move together, as in flight [m]."""
+POSE_WEIGHT = 0.05
+"""Weight of a joint rotation beside body positions in the inverse kinematics [m²/rad²]."""
+ROOT_WEIGHT = 0.3
+"""Weight of the pelvis' orientation there [m²/rad²]."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Demand:
+class Demand:
+    """What a motion asks of the floor, in body weights and metres."""
+
     force: np.ndarray
+    """Force F / (m·g), shape (T, 3)."""
     moment: np.ndarray
+    """Moment L̇ about the mass centre times `MOMENT_SCALE` / (m·g), shape (T, 3)."""
     inertia: np.ndarray
+    """Inertia of the whole body about its mass centre times `MOMENT_SCALE` / (m·g) [s²], shape (T, 3, 3)."""
     com: np.ndarray
+    """Mass centre [m], shape (T, 3)."""
     columns: list[np.ndarray]
+    """Wrenches of unit forces on the pyramid edges of the low points, (6, P·E) a frame."""
     ridges: list[np.ndarray]
+    """Their ridges ρ², (P·E,) a frame."""
 
 
 @njit(cache=True)
-def _forces(columns, ridge_square, wanted, force, sweeps, tolerance):
-    """Ridge non-negative least squares by coordinate descent; `force` is the start and the result."""
+def ridge_nonnegative(columns: Array, ridge: Array, wanted: Array, force: Array, sweeps: int, tolerance: float) -> None:
+    """Forces f >= 0 that minimise |wanted - columns·f|² + Σ ridge·f², by coordinate descent; unique thanks to the ridge.
+
+    Args:
+        columns: Wrenches of unit forces, shape (6, n).
+        ridge: Weights ρ² > 0, shape (n,).
+        wanted: Wrench to supply, shape (6,).
+        force: Start, and the result, shape (n,).
+        sweeps: Largest number of sweeps.
+        tolerance: Change of all forces in one sweep at which it ends.
+    """
     count = columns.shape[1]
     rest = wanted.copy()
     square = np.zeros(count)
@@ -66,10 +99,10 @@ def _forces(columns, ridge_square, wanted, force, sweeps, tolerance):
     for _ in range(sweeps):
         change = 0.0
         for i in range(count):
-            gradient = -ridge_square[i] * force[i]
+            gradient = -ridge[i] * force[i]
             for r in range(6):
                 gradient += columns[r, i] * rest[r]
-            new = max(0.0, force[i] + gradient / (square[i] + ridge_square[i]))
+            new = max(0.0, force[i] + gradient / (square[i] + ridge[i]))
             step = new - force[i]
             if step != 0.0:
                 for r in range(6):
@@ -80,13 +113,21 @@ def _forces(columns, ridge_square, wanted, force, sweeps, tolerance):
             break
 
 
-def _demand(humanoid: Humanoid, reference: ReferenceTrajectory, samples: np.ndarray) -> _Demand:
+def floor_demand(humanoid: Humanoid, reference: ReferenceTrajectory, samples: np.ndarray) -> Demand:
+    """Force and moment that the floor must supply for the motion to happen, and the low points it may push at.
+
+    Args:
+        humanoid: Body and masses.
+        reference: The motion with its velocities and accelerations.
+        samples: Samples of it to judge, shape (T,).
+    """
     model, data = humanoid.model, mujoco.MjData(humanoid.model)
     weight = humanoid.body.mass.sum() * GRAVITY
     ids, points = contact_candidates(humanoid)
     edges = pyramid_edges()
     count = len(samples)
-    force, moment, com, inertia = np.zeros((count, 3)), np.zeros((count, 3)), np.zeros((count, 3)), np.zeros((count, 3, 3))
+    force, moment, com = np.zeros((3, count, 3))
+    inertia = np.zeros((count, 3, 3))
     columns, ridges = [], []
     for t, sample in enumerate(samples):
         data.qpos[:], data.qvel[:] = reference.qpos[sample], reference.qvel[sample]
@@ -107,7 +148,8 @@ def _demand(humanoid: Humanoid, reference: ReferenceTrajectory, samples: np.ndar
         turn = data.ximat[humanoid.body_id].reshape(-1, 3, 3)
         own = np.einsum("bij,bj,bkj->ik", turn, model.body_inertia[humanoid.body_id], turn)
         mass = humanoid.body.mass
-        inertia[t] = own + np.einsum("b,bi,bi->", mass, arms, arms) * np.eye(3) - np.einsum("b,bi,bj->ij", mass, arms, arms)
+        spread = np.einsum("b,bi,bj->ij", mass, arms, arms)
+        inertia[t] = own + np.trace(spread) * np.eye(3) - spread
         world = data.xpos[ids] + np.einsum("pij,pj->pi", data.xmat[ids].reshape(-1, 3, 3), points[:, :3])
         world[:, 2] -= points[:, 3]
         near = np.flatnonzero(world[:, 2] < REACH)
@@ -118,7 +160,7 @@ def _demand(humanoid: Humanoid, reference: ReferenceTrajectory, samples: np.ndar
         columns.append(np.ascontiguousarray(np.concatenate([pair, turning], axis=-1).reshape(-1, 6).T))
         ridge = RIDGE * (1.0 + (np.maximum(world[near, 2], 0.0) / RIDGE_HEIGHT) ** 2)
         ridges.append(np.repeat(ridge, 4) ** 2)
-    return _Demand(force / weight, MOMENT_SCALE * moment / weight, MOMENT_SCALE * inertia / weight, com, columns, ridges)
+    return Demand(force / weight, MOMENT_SCALE * moment / weight, MOMENT_SCALE * inertia / weight, com, columns, ridges)
 
 
 def _cross_matrix(vectors: np.ndarray) -> np.ndarray:
@@ -130,8 +172,17 @@ def _cross_matrix(vectors: np.ndarray) -> np.ndarray:
     return out
 
 
-def solve_shift(demand: _Demand, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shift and turn of every frame, and the force and moment left over, each (T, 3), (T, 3), (T, 6)."""
+def smallest_shift(demand: Demand, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shift and turn of every frame that let the floor supply what the motion demands.
+
+    Args:
+        demand: From `floor_demand`.
+        rate: Frames per second [Hz].
+
+    Returns:
+        Shift [m], shape (T, 3); turn [rad], shape (T, 3); force and moment that are still missing [body weights, body
+        weights · metre], shape (T, 6).
+    """
     count = len(demand.force)
     base = np.concatenate([demand.force, demand.moment], axis=1)
     second = np.zeros((count, 6, 6))
@@ -158,7 +209,7 @@ def solve_shift(demand: _Demand, rate: float) -> tuple[np.ndarray, np.ndarray, n
             shape = np.eye(6)
             rest[t] = b[t]
             if columns.shape[1]:
-                _forces(columns, ridge, b[t], forces[t], 200, 1e-7)
+                ridge_nonnegative(columns, ridge, b[t], forces[t], SWEEPS, 1e-9)
                 rest[t] -= columns @ forces[t]
                 active = forces[t] > 0.0
                 shape = np.linalg.inv(shape + (columns[:, active] / ridge[active]) @ columns[:, active].T)
@@ -171,73 +222,78 @@ def solve_shift(demand: _Demand, rate: float) -> tuple[np.ndarray, np.ndarray, n
         if step == NEWTON_STEPS:
             break
         matrix[17] += np.tile(np.repeat([SHIFT_WEIGHT, TURN_WEIGHT], 3), count + 2)
-        x = x + (solveh_banded(matrix, right).reshape(-1, 6) - x)
+        x = solveh_banded(matrix, right).reshape(-1, 6)
     rest[:, 3:] /= MOMENT_SCALE
     return x[1:-1, :3], x[1:-1, 3:], rest
 
 
-def _pose(humanoid: Humanoid, reference: ReferenceTrajectory, samples, com, shift, turn):
-    """Generalised positions whose trunk is shifted and turned, and whose low parts stay; shape (T, 99)."""
+def _move(humanoid: Humanoid, qpos: np.ndarray, com: np.ndarray, shift: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """One pose with its mass centre shifted and its trunk turned, while what is near the floor stays.
+
+    Args:
+        humanoid: The body.
+        qpos: Pose, shape (99,).
+        com: Its mass centre [m], shape (3,).
+        shift: Shift of the mass centre [m], shape (3,).
+        turn: Rotation vector in the world [rad], shape (3,).
+
+    Returns:
+        The pose after two damped Gauss-Newton steps of inverse kinematics, shape (99,).
+    """
     model, data = humanoid.model, mujoco.MjData(humanoid.model)
     ids, points = contact_candidates(humanoid)
     mass = humanoid.body.mass / humanoid.body.mass.sum()
-    out = np.zeros((len(samples), model.nq))
-    jac = np.zeros((3, model.nv))
-    jrot = np.zeros((3, model.nv))
-    for t, sample in enumerate(samples):
-        q = reference.qpos[sample].copy()
-        data.qpos[:] = q
+    data.qpos[:] = qpos
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    pos = data.xpos[humanoid.body_id].copy()
+    world = data.xpos[ids] + np.einsum("pij,pj->pi", data.xmat[ids].reshape(-1, 3, 3), points[:, :3])
+    share = np.clip(pos[:, 2] / max(com[2], 0.1), 0.0, 1.0)
+    free = np.clip(float((world[:, 2] - points[:, 3]).min()) / FREE_HEIGHT, 0.0, 1.0)
+    share = share + (1.0 - share) * free * free * (3.0 - 2.0 * free)
+    target = pos + share[:, None] * (shift + np.cross(turn, pos - com)) / max(float(mass @ share), 0.5)
+    root_turn = data.xmat[humanoid.body_id[0]].reshape(3, 3).T @ turn
+    weight = np.full(model.nv, POSE_WEIGHT)
+    weight[:3], weight[3:6] = 1e-6, ROOT_WEIGHT
+    moved, jacobian, back = qpos.copy(), np.zeros((3, model.nv)), np.zeros(model.nv)
+    for _ in range(2):
+        normal, right = np.diag(weight), np.zeros(model.nv)
+        for body in range(NUM_BODIES):
+            mujoco.mj_jacBody(model, data, jacobian, None, humanoid.body_id[body])
+            normal += jacobian.T @ jacobian
+            right += jacobian.T @ (target[body] - data.xpos[humanoid.body_id[body]])
+        mujoco.mj_differentiatePos(model, back, 1.0, moved, qpos)
+        back[3:6] += root_turn
+        step = np.asarray(np.linalg.solve(normal, right + weight * back), dtype=np.float64)
+        mujoco.mj_integratePos(model, moved, step, 1.0)
+        data.qpos[:] = moved
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
-        pos = data.xpos[humanoid.body_id].copy()
-        world = data.xpos[ids] + np.einsum("pij,pj->pi", data.xmat[ids].reshape(-1, 3, 3), points[:, :3])
-        lowest = float((world[:, 2] - points[:, 3]).min())
-        share = np.clip(pos[:, 2] / max(com[t, 2], 0.1), 0.0, 1.0)
-        aloft = np.clip(lowest / 0.1, 0.0, 1.0)
-        share = share + (1.0 - share) * aloft * aloft * (3.0 - 2.0 * aloft)
-        target = pos + share[:, None] * (shift[t] + np.cross(turn[t], pos - com[t])) / max(float(mass @ share), 0.5)
-        start = q.copy()
-        axis = data.xmat[humanoid.body_id[0]].reshape(3, 3).T @ turn[t]
-        for it in range(2):
-            normal, right = np.zeros((model.nv, model.nv)), np.zeros(model.nv)
-            for b in range(NUM_BODIES):
-                mujoco.mj_jacBody(model, data, jac, jrot if b == 0 else None, humanoid.body_id[b])
-                normal += jac.T @ jac
-                right += jac.T @ (target[b] - data.xpos[humanoid.body_id[b]])
-            # pose: stay near the start
-            back = np.zeros(model.nv)
-            mujoco.mj_differentiatePos(model, back, 1.0, q, start)
-            weight = np.full(model.nv, 0.05)
-            weight[:3] = 1e-6
-            weight[3:6] = 0.3
-            back[3:6] += axis
-            normal[np.diag_indices(model.nv)] += weight
-            right += weight * back
-            mujoco.mj_integratePos(model, q, np.linalg.solve(normal, right), 1.0)
-            data.qpos[:] = q
-            mujoco.mj_kinematics(model, data)
-            mujoco.mj_comPos(model, data)
-        out[t] = q
-    return out
+    return moved
 
 
-def filter_motion(humanoid: Humanoid, motion: Motion, passes: int = PASSES, log=None) -> Motion:
-    """The motion, shifted and turned as little as possible so that the floor can bring it about."""
+def filter_motion(humanoid: Humanoid, motion: Motion) -> Motion:
+    """The motion, shifted and turned as little as possible so that the floor can bring it about.
+
+    Args:
+        humanoid: Body and masses.
+        motion: A motion that is already on this body.
+    """
     current = motion
     stride = round(1.0 / (motion.frame_rate * humanoid.config.substep))
-    for p in range(passes + (log is not None)):
+    for _ in range(PASSES):
         reference = make_reference(humanoid, current)
         samples = np.minimum(np.arange(motion.num_frames) * stride, reference.num_samples - 1)
-        demand = _demand(humanoid, reference, samples)
-        shift, turn, rest = solve_shift(demand, motion.frame_rate)
-        if log is not None:
-            log.append((shift, turn, rest))
-            if p == passes:
-                break
-        qpos = np.zeros((motion.num_frames, 99))
+        demand = floor_demand(humanoid, reference, samples)
+        shift, turn, _ = smallest_shift(demand, motion.frame_rate)
+        qpos = np.zeros((motion.num_frames, humanoid.model.nq))
         qpos[:, :3] = current.root_pos
         qpos[:, humanoid.quat_columns] = current.quat
-        plain = ReferenceTrajectory(qpos, np.zeros(0), np.zeros(0), 1.0)
-        moved = _pose(humanoid, plain, np.arange(motion.num_frames), demand.com, shift, turn)
+        moved = np.stack([_move(humanoid, *row) for row in zip(qpos, demand.com, shift, turn, strict=True)])
         current = dataclasses.replace(current, root_pos=moved[:, :3], quat=moved[:, humanoid.quat_columns])
     return current
+
+
+def feasible_reference(humanoid: Humanoid, motion: Motion) -> ReferenceTrajectory:
+    """What the tracker follows: the trajectory of the filtered motion. Errors are measured against the motion itself."""
+    return make_reference(humanoid, filter_motion(humanoid, motion))

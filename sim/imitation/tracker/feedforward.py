@@ -20,6 +20,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from sim.humanoid import Humanoid
+from sim.imitation.tracker.contacts import contact_candidates, pyramid_edges
 from sim.imitation.tracker.reference import ReferenceTrajectory
 
 CONTACT_HEIGHT = 0.03
@@ -30,8 +31,6 @@ RIDGE_HEIGHT = 0.01
 """Height at which a point's ridge has doubled [m]."""
 TARGET_QUANTUM = 2.0**-13
 """Base targets are whole multiples of this [rad]."""
-PYRAMID_FRICTION = 0.7
-"""Friction coefficient of the assumed contact forces; below the simulated one, to leave the search some room."""
 TORQUE_CLIP = 200.0
 """Feed-forward torque is limited to this [N·m] at 70 kg."""
 SAMPLE_RATE = 60.0
@@ -46,30 +45,6 @@ def rotation_vector(quat: np.ndarray) -> np.ndarray:
     return np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0) * quat[..., 1:]
 
 
-def _candidate_points(humanoid: Humanoid) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest-point candidates of each collision shape: (P,) MuJoCo body ids, (P, 4) offset in the body frame and radius."""
-    ids, points = [], []
-    for shape in humanoid.body.shapes:
-        if shape.kind == "box":
-            corners = np.array([[sx, sy, sz] for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)]) * np.array(
-                shape.size
-            )
-            rows = [(*(shape.center + corner), 0.0) for corner in corners]
-        elif shape.kind == "capsule":
-            half = shape.axis * shape.size[1]
-            rows = [(*(shape.center + sign * half), shape.size[0]) for sign in (-1.0, 1.0)]
-        else:
-            rows = [(*shape.center, shape.size[0])]
-        ids += [humanoid.body_id[shape.body]] * len(rows)
-        points += rows
-    return np.array(ids), np.array(points)
-
-
-def _pyramid_edges() -> np.ndarray:
-    tilt = PYRAMID_FRICTION
-    return np.array([[tilt, 0.0, 1.0], [-tilt, 0.0, 1.0], [0.0, tilt, 1.0], [0.0, -tilt, 1.0]])
-
-
 def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np.ndarray:
     """Joint torques of the reference motion under its most plausible contacts.
 
@@ -77,8 +52,8 @@ def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np
         Torque on the child [N·m], child frame, servo order, shape (K, 69), limited to ±TORQUE_CLIP (scaled by mass).
     """
     model, data = humanoid.model, mujoco.MjData(humanoid.model)
-    ids, points = _candidate_points(humanoid)
-    edges = _pyramid_edges()
+    ids, points = contact_candidates(humanoid)
+    edges = pyramid_edges()
     stride = max(1, round(1.0 / (SAMPLE_RATE * reference.substep)))
     samples = np.arange(0, reference.num_samples, stride)
     torque = np.zeros((len(samples), humanoid.model.nu))

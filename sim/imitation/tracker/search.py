@@ -1,8 +1,9 @@
-"""Receding-horizon cross-entropy search for servo-target offsets that make the humanoid follow a reference.
+"""Receding-horizon search for servo-target offsets that make the humanoid follow a reference.
 
-Every knot time (1/15 s) the offsets of the next horizon are searched: samples around the mean are rolled out from the present
-state, the elites' log-weighted mean becomes the next mean, the width shrinks. Then the MEAN is executed for one knot (the best
-sample is half as smooth again) and the plan shifts by a knot. Knot offsets are linear in between and continuous.
+Every knot time (1/15 s) the offsets of the next horizon are searched: samples around the plan are rolled out from the present
+state, a damped Gauss-Newton step is taken in the space they span (`tracker.sampled_gauss_newton`), and again with narrower
+samples around the result. Then one knot of the plan is executed and the plan shifts by a knot. Knot offsets are linear in
+between and continuous. No sample is ever executed, so the noise of the search does not reach the servos.
 
 Offsets are rounded to `QUANTUM` before they are executed and the solver's warm start is carried along, so that the stored
 sequence replays as one long roll-out bit for bit.
@@ -21,11 +22,15 @@ from mujoco import rollout
 
 from dataset.skeleton import FEET, GRAVITY, NUM_BODIES, PARENTS
 from sim.humanoid import Humanoid
+from sim.imitation.tracker.clearance import penetration_depths
 from sim.imitation.tracker.config import SearchConfig, pose_weights, searched_columns
-from sim.imitation.tracker.cost import fill_controls, penetration_depths, rollout_costs, whole_body_state
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque, rotation_vector
 from sim.imitation.tracker.limits import clearance_capsules, joint_ranges
 from sim.imitation.tracker.reference import ReferenceTrajectory
+from sim.imitation.tracker.residuals import num_residuals, rollout_residuals
+from sim.imitation.tracker.sampled_gauss_newton import damped_steps
+from sim.imitation.tracker.servo_targets import fill_controls
+from sim.imitation.tracker.whole_body import whole_body_state
 
 QUANTUM = 2.0**-13
 """Executed offsets are whole multiples of this [rad], so that they can be stored as 16-bit integers."""
@@ -43,11 +48,35 @@ class Moment:
     """Accelerations the constraint solver starts from, shape (75,)."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Window:
+    """A horizon."""
+
+    first: int
+    """Its first planning substep."""
+    steps: int
+    """Its planning substeps."""
+    knots: int
+    """Its knots."""
+    checks: np.ndarray
+    """Substeps of its checkpoints."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What roll-outs came to."""
+
+    residual: np.ndarray
+    """Residuals, shape (B, M)."""
+    cost: np.ndarray
+    """Their squares' sum, shape (B,)."""
+
+
 @dataclass(eq=False)
 class Tracker:
     """Search state for one clip on one humanoid.
 
-    Samples are planned with a coarser physics step (and a cheaper contact solver) than the mean is executed with: execution is
+    Plans are made with a coarser physics step (and a cheaper contact solver) than they are executed with: execution is
     a hundredth of the work, and its step decides how well the record keeps momentum.
     """
 
@@ -139,49 +168,72 @@ class Tracker:
             moment: Where the simulation is now.
             knot: Knot of the clip.
             held: Offset in force now [rad], shape (D,).
-            warm: Mean to start from, shape (knots, D).
+            warm: Offsets to start from, shape (knots, D).
             rng: Source of samples.
             search: Settings (a retry may search harder).
 
         Returns:
-            Mean offsets after the last iteration, shape (knots, D).
+            The best offsets found, shape (knots, D).
         """
-        first = knot * self.knot_steps
+        window = self._window(knot, search)
+        knots, sigma = window.knots, self.widths * search.width_scale
+        offered = np.stack([warm[:knots], np.zeros((knots, len(self.columns)))])
+        found = self._evaluate(moment, held, offered, window, search)
+        best = int(np.argmin(found.cost))
+        center, residual, cost = offered[best], found.residual[best], found.cost[best]
+        tried: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+        width = search.first_width
+        for _ in range(search.rounds):
+            sampled = center + sigma * width * rng.standard_normal((search.samples, knots, len(self.columns)))
+            found = self._evaluate(moment, held, sampled, window, search)
+            tried.append((sampled.reshape(search.samples, -1), found.residual, found.cost))
+            samples, residuals, costs = (np.concatenate(parts) for parts in zip(*tried, strict=True))
+            # Far worse samples lie beyond a contact change or a fall: their residuals say nothing about the centre's slope.
+            near = costs < max(search.trusted_cost * cost, float(np.median(costs)))
+            deviations, changes = samples[near] - center.reshape(1, -1), residuals[near] - residual
+            steps = damped_steps(deviations, changes, residual, search.damping)
+            offered = center + steps.reshape(-1, knots, len(self.columns))
+            found = self._evaluate(moment, held, offered, window, search)
+            best = int(np.argmin(found.cost))
+            if found.cost[best] < cost:
+                center, residual, cost = offered[best], found.residual[best], found.cost[best]
+            if cost < search.good_cost:
+                break
+            width = max(width * search.width_decay, search.width_floor)
+        return center
+
+    def _window(self, knot: int, search: SearchConfig) -> _Window:
         steps = min(search.knots, self.num_knots - knot) * self.knot_steps
-        knots = steps // self.knot_steps
-        sigma = self.widths * search.width_scale
-        width = np.repeat(sigma[None], knots, axis=0)
-        mean, best = warm[:knots].copy(), np.zeros((knots, len(self.columns)))
-        checks = (
-            np.unique(np.linspace(steps / search.checkpoints, steps, search.checkpoints).round().astype(np.int64)) - 1
-        )
-        at = first + checks + 1
+        checks = np.unique(np.linspace(steps / search.checkpoints, steps, search.checkpoints).round().astype(np.int64))
+        return _Window(knot * self.knot_steps, steps, steps // self.knot_steps, checks - 1)
+
+    def _evaluate(
+        self, moment: Moment, held: np.ndarray, plans: np.ndarray, window: _Window, search: SearchConfig
+    ) -> _Found:
+        """Roll plans of knot offsets (B, knots, D) out and compare them with the reference."""
+        count, steps = len(plans), window.steps
+        offsets = np.concatenate([np.repeat(held[None, None], count, axis=0), plans], axis=1)
+        controls = np.zeros((count, steps, self.humanoid.model.nu))
+        base = self.planning_base[window.first : window.first + steps]
+        fill_controls(base, offsets, self.columns, self.knot_steps, controls)
+        states, sensors = self._roll(self.planning_model, moment, controls)
+        # The contact sensor reports the force of the body on the floor in its z column: the ground pushes back.
+        force_z = -sensors[:, :, 2 : CONTACT_SENSOR_WIDTH * NUM_BODIES : CONTACT_SENSOR_WIDTH].sum(axis=-1)
         soft_lag = max(1, round(0.02 / self.planning.substep))
-        num_elites = max(2, round(search.elite_share * search.samples))
-        elite_weights = np.log(num_elites + 0.5) - np.log(np.arange(1, num_elites + 1))
-        elite_weights /= elite_weights.sum()
-        offsets = np.zeros((search.samples, knots + 1, len(self.columns)))
-        offsets[:, 0] = held
-        controls = np.zeros((search.samples, steps, self.humanoid.model.nu))
-        cost = np.zeros(search.samples)
-        for _ in range(search.iterations):
-            offsets[:, 1:] = mean + width * rng.standard_normal((search.samples, knots, len(self.columns)))
-            offsets[0, 1:], offsets[1, 1:] = mean, best
-            fill_controls(self.planning_base[first : first + steps], offsets, self.columns, self.knot_steps, controls)
-            states, sensors = self._roll(self.planning_model, moment, controls)
-            # The contact sensor reports the force of the body on the floor in its z column: the ground pushes back.
-            force_z = -sensors[:, :, 2 : CONTACT_SENSOR_WIDTH * NUM_BODIES : CONTACT_SENSOR_WIDTH].sum(axis=-1)
-            rollout_costs(
-                states, force_z, offsets, checks, soft_lag, search.weights.vector(), pose_weights(), sigma,
-                self.body_weight, np.array([*FEET[0], *FEET[1]]), *self.arrays, self.range_low[at], self.range_high[at],
-                self.ends, self.radius, self.pairs, self.ref_pos[at], self.ref_rot[at], self.ref_quat[at],
-                self.ref_summary[at], self.ref_depth[at], cost,
-            )  # fmt: skip
-            elites = np.argsort(cost, kind="stable")[:num_elites]
-            best = offsets[elites[0], 1:].copy()
-            mean = np.tensordot(elite_weights, offsets[elites, 1:], axes=1)
-            width = np.maximum(width * search.width_decay, search.width_floor * sigma)
-        return mean
+        feet = np.array([*FEET[0], *FEET[1]])
+        at = window.first + window.checks + 1
+        simulated = np.zeros((count, num_residuals(len(at), len(feet), len(self.pairs), steps, soft_lag)))
+        rollout_residuals(
+            states, force_z, window.checks, soft_lag, search.weights.vector(), pose_weights(), self.body_weight, feet,
+            *self.arrays, self.range_low[at], self.range_high[at], self.ends, self.radius, self.pairs, self.ref_pos[at],
+            self.ref_rot[at], self.ref_quat[at], self.ref_summary[at], self.ref_depth[at], simulated,
+        )  # fmt: skip
+        scaled = offsets / (self.widths * search.width_scale)
+        factor = 1.0 / np.sqrt(plans[0].size)
+        size = np.sqrt(search.weights.offset_size) * factor * scaled[:, 1:].reshape(count, -1)
+        rate = np.sqrt(search.weights.offset_rate) * factor * np.diff(scaled, axis=1).reshape(count, -1)
+        residual = np.concatenate([simulated, size, rate], axis=1)
+        return _Found(residual, np.sum(residual * residual, axis=1))
 
     def execute(self, moment: Moment, knot: int, held: np.ndarray, target: np.ndarray) -> Moment:
         """Apply one knot of offsets; returns where the simulation is at the next knot."""

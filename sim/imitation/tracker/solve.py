@@ -18,10 +18,11 @@ from sim.humanoid import Humanoid
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, StretchSolution, body_hash, motion_hash, state_hash
 from sim.imitation.tracker.clip import RetryConfig, TrackedStretch, track_clip
 from sim.imitation.tracker.config import SearchConfig, searched_columns
-from sim.imitation.tracker.cost import fill_controls
+from sim.imitation.tracker.dynamics_filter import feasible_reference
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque
-from sim.imitation.tracker.reference import ReferenceTrajectory, make_reference
+from sim.imitation.tracker.reference import ReferenceTrajectory
 from sim.imitation.tracker.search import QUANTUM, Tracker
+from sim.imitation.tracker.servo_targets import fill_controls
 
 
 def _stretch_solution(stretch: TrackedStretch) -> StretchSolution:
@@ -51,10 +52,11 @@ def solve(
         progress: Called with the knot reached.
     """
     search = search or SearchConfig()
-    tracker = Tracker(humanoid, make_reference(humanoid, motion), search)
+    tracker = Tracker(humanoid, feasible_reference(humanoid, motion), search)
     tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
     settings = {
         **dataclasses.asdict(search),
+        "damping": list(search.damping),
         **{f"weight_{k}": v for k, v in dataclasses.asdict(search.weights).items()},
     }
     del settings["weights"]
@@ -108,7 +110,7 @@ def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: Mujo
                 f"the {name} has changed since the search: track the clip again"
             )
     backend = backend or MujocoCpu(humanoid, nthread=1)
-    reference = make_reference(humanoid, motion)
+    reference = feasible_reference(humanoid, motion)
     base = base_targets(humanoid, reference, feedforward_torque(humanoid, reference))
     steps = round(1.0 / (KNOTS_PER_SECOND * reference.substep))
     out = []

@@ -38,4 +38,4 @@ def sway(standing):
 
 @pytest.fixture(scope="session")
 def solution(standing, sway):
-    return solve(standing, sway, seed=3, search=SearchConfig(samples=8, iterations=2))
+    return solve(standing, sway, seed=3, search=SearchConfig(samples=8, rounds=1))

@@ -28,8 +28,8 @@ def test_replay_is_the_search_bit_for_bit(standing, sway, solution):
 
 
 def test_the_same_seed_finds_the_same_solution(standing, sway, solution):
-    again = solve(standing, sway, seed=3, search=SearchConfig(samples=8, iterations=2))
-    other = solve(standing, sway, seed=4, search=SearchConfig(samples=8, iterations=2))
+    again = solve(standing, sway, seed=3, search=SearchConfig(samples=8, rounds=1))
+    other = solve(standing, sway, seed=4, search=SearchConfig(samples=8, rounds=1))
     assert again.identity == solution.identity
     assert other.identity != solution.identity
 

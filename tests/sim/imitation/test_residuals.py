@@ -4,10 +4,12 @@ import mujoco
 import numpy as np
 
 from dataset.skeleton import MIRROR_AXIAL, MIRROR_BODY
-from sim.imitation.tracker.cost import fill_controls, penetration_depths, whole_body_state
+from sim.imitation.tracker.clearance import penetration_depths
 from sim.imitation.tracker.limits import clearance_capsules, joint_ranges
 from sim.imitation.tracker.reference import make_reference
 from sim.imitation.tracker.search import Tracker
+from sim.imitation.tracker.servo_targets import fill_controls
+from sim.imitation.tracker.whole_body import whole_body_state
 
 
 def test_whole_body_state_agrees_with_the_simulator(standing, sway):
