@@ -8,10 +8,10 @@ import pytest
 from dataset import rotation
 from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics, global_from_local
+from dataset.motion.extremities import HANDS, LARGEST_TOE_BEND, bend_extremities
 from dataset.motion.ground import lowest_points
 from dataset.motion.resample import resample
 from dataset.motion.retarget import TOLERANCE, leg_length, retarget
-from dataset.motion.extremities import LARGEST_TOE_BEND, bend_extremities
 from dataset.motion.tpose import LIMB_CHILD, canonical_direction, spread_chain
 from dataset.schema import Motion
 from dataset.skeleton import BODY_INDEX, FEET
@@ -119,7 +119,38 @@ def test_toes_bend_to_roll_over_a_raised_heel(make_motion: MakeMotion, body: Bod
 
 def test_toes_above_the_floor_are_left_alone(make_motion: MakeMotion, body: BodyModel) -> None:
     motion = retarget(make_motion(5), body)
-    np.testing.assert_array_equal(bend_extremities(body, motion.root_pos + np.array([0, 0, 0.5]), motion.quat), motion.quat)
+    np.testing.assert_array_equal(
+        bend_extremities(body, motion.root_pos + np.array([0, 0, 0.5]), motion.quat), motion.quat
+    )
+
+
+@pytest.mark.parametrize("turn", [60.0, 90.0, 120.0])
+def test_a_hand_under_the_floor_lies_on_it(make_motion: MakeMotion, body: BodyModel, turn: float) -> None:
+    """The left arm hangs down, the floor is 2 cm above the middle of the hand: the palm or the back of it lies flat."""
+    motion = retarget(make_motion(5), body)
+    quat = motion.quat.copy()
+    quat[:, BODY_INDEX["L_Shoulder"]] = rotation.from_axis_angle((1.0, 0.0, 0.0), -np.radians(turn))
+    body_pos, _ = forward_kinematics(body.offset, motion.root_pos, quat)
+    root_pos = motion.root_pos - np.array([0.0, 0.0, 1.0]) * (body_pos[:1, HANDS[0][1], 2] - 0.02)
+    bent = bend_extremities(body, root_pos, quat)
+    shapes = [shape for shape in body.shapes if shape.body in HANDS[0]]
+    before, after = (
+        lowest_points(shapes, *forward_kinematics(body.offset, root_pos, one)).min() for one in (quat, bent)
+    )
+    assert before < -0.02
+    assert after > -2e-3
+    assert len(np.unique(np.sign(rotation.to_rotation_vector(bent[:, HANDS[0][0]])[:, 0]))) == 1
+
+
+def test_what_carries_the_body_is_brought_to_the_floor_though_it_never_rests(
+    make_motion: MakeMotion, body: BodyModel
+) -> None:
+    """Skating at 2 m/s with 5 cm of air under the feet for half a second: nothing rests, and the body does not fall."""
+    motion = make_motion(61)
+    time = np.arange(61) / 30.0
+    motion.root_pos[:, 0] = 2.0 * time
+    motion.root_pos[:, 2] += 0.05 * np.exp(-(((time - 1.0) / 0.3) ** 2))
+    assert np.abs(lowest(retarget(motion, body), body)).max() < 0.01
 
 
 def test_resampling_keeps_constant_speed_and_turning(make_motion: MakeMotion) -> None:

@@ -1,0 +1,98 @@
+"""The filtered motion asks of the floor what the floor can give, and stays near the motion."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.optimize import nnls
+
+from dataset import rotation
+from dataset.kinematics import forward_kinematics
+from dataset.skeleton import BODY_INDEX, FEET, MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR
+from sim.imitation.tracker.dynamics_filter import filter_motion, floor_demand, ridge_nonnegative, smallest_shift
+from sim.imitation.tracker.reference import make_reference
+
+
+def demanded(humanoid, motion):
+    """Demand of a motion at its frames."""
+    reference = make_reference(humanoid, motion)
+    samples = np.minimum(np.arange(motion.num_frames) * humanoid.substeps, reference.num_samples - 1)
+    return floor_demand(humanoid, reference, samples)
+
+
+def missing(humanoid, motion):
+    """RMS of the force and moment that the floor cannot supply to a motion as it is [body weights]."""
+    demand = demanded(humanoid, motion)
+    total = []
+    for wanted, columns, ridge in zip(
+        np.concatenate([demand.force, demand.moment], axis=1), demand.columns, demand.ridges, strict=True
+    ):
+        force = np.zeros(columns.shape[1])
+        ridge_nonnegative(columns, ridge, wanted, force, 500, 1e-10)
+        total.append(wanted - columns @ force)
+    return float(np.sqrt(np.mean(np.sum(np.square(total), axis=1))))
+
+
+def distance(humanoid, one, other):
+    """Distance of all bodies between two motions [m], shape (T, 24)."""
+    here, there = (forward_kinematics(humanoid.body.offset, m.root_pos, m.quat)[0] for m in (one, other))
+    return np.linalg.norm(here - there, axis=-1)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 40])
+def test_contact_forces_agree_with_scipys_nnls(count):
+    generator = np.random.default_rng(count)
+    columns, wanted = np.ascontiguousarray(generator.normal(size=(6, count))), generator.normal(size=6)
+    ridge = generator.uniform(1e-2, 1e-1, size=count)
+    force = np.zeros(count)
+    ridge_nonnegative(columns, ridge, wanted, force, 20000, 1e-12)
+    if count:
+        rows = np.concatenate([columns, np.diag(np.sqrt(ridge))])
+        np.testing.assert_allclose(force, nnls(rows, np.r_[wanted, np.zeros(count)])[0], atol=1e-6)
+    assert np.all(force >= 0.0)
+
+
+def test_a_motion_that_the_floor_can_bring_about_stays(standing, sway):
+    assert distance(standing, filter_motion(standing, sway), sway).mean() < 0.004
+
+
+def test_a_body_that_leans_on_nothing_is_put_over_its_feet(standing, sway):
+    """Whole body tilted forward about the ankles by 15 degrees: the mass centre is in front of the toes."""
+    tilt = rotation.from_axis_angle((0.0, 1.0, 0.0), np.radians(15.0))
+    pivot = np.array([0.0, 0.0, 0.08])
+    quat = sway.quat.copy()
+    quat[:, 0] = rotation.multiply(tilt, quat[:, 0])
+    for ankle, _ in FEET:
+        quat[:, ankle] = rotation.conjugate(tilt)
+    leaning = dataclasses.replace(sway, root_pos=pivot + rotation.rotate(tilt, sway.root_pos - pivot), quat=quat)
+    filtered = filter_motion(standing, leaning)
+    assert missing(standing, leaning) > 0.05
+    assert missing(standing, filtered) < 0.25 * missing(standing, leaning)
+    moved = distance(standing, filtered, leaning)
+    assert moved[:, [foot[0] for foot in FEET]].max() < 0.25 * moved[:, BODY_INDEX["Chest"]].max()
+
+
+def test_in_the_air_the_mass_centre_falls_with_gravity(standing, sway):
+    """A body that hangs still 0.5 m above the floor for half a second cannot: the filter lets it fly a parabola."""
+    floating = dataclasses.replace(sway, root_pos=sway.root_pos[:16] + np.array([0.0, 0.0, 0.5]), quat=sway.quat[:16])
+    demand = demanded(standing, floating)
+    shift, _, rest = smallest_shift(demand, 30.0)
+    fall = np.gradient(np.gradient(shift[:, 2], 1 / 30), 1 / 30)[3:-3]
+    assert np.abs(demand.force[4:-4, 2] - 1.0).max() < 0.1
+    np.testing.assert_allclose(fall, -9.81, atol=1.0)
+    assert np.abs(rest[2:-2, 2]).max() < 0.1
+
+
+def test_a_mirrored_motion_is_filtered_to_the_mirror_image(standing, sway):
+    def mirrored(motion):
+        vectors = rotation.to_rotation_vector(motion.quat)[:, list(MIRROR_BODY)] * MIRROR_AXIAL
+        return dataclasses.replace(
+            motion, root_pos=motion.root_pos * MIRROR_VECTOR, quat=rotation.from_rotation_vector(vectors)
+        )
+
+    quat = sway.quat.copy()
+    quat[:, BODY_INDEX["L_Hip"]] = rotation.from_axis_angle((1.0, 0.0, 0.0), 0.25)
+    uneven = dataclasses.replace(sway, quat=quat)
+    one, other = mirrored(filter_motion(standing, uneven)), filter_motion(standing, mirrored(uneven))
+    assert distance(standing, filter_motion(standing, uneven), uneven).max() > 0.005
+    assert distance(standing, one, other).max() < 2e-3
