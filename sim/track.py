@@ -22,10 +22,10 @@ import tyro
 from dataset.body.default import make_body
 from dataset.body.subjects import SUBJECTS, subject_by_name
 from dataset.schema import Motion
-from sim.humanoid import make_humanoid
+from sim.humanoid import Humanoid, make_humanoid
 from sim.imitate_clip import StoredSolutions, find_solutions
 from sim.imitation.assess import Assessment, assess
-from sim.imitation.solution import body_hash, load_solution, motion_hash, save_solution
+from sim.imitation.solution import Solution, body_hash, load_solution, motion_hash, save_solution
 from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.reference import make_reference
 from sim.imitation.tracker.solve import replay, solve
@@ -78,13 +78,15 @@ class Row:
     """Figures of the longest stretch; None if nothing was tracked."""
 
 
-def _solve_or_load(config: Config, motion: Motion, stored: StoredSolutions):  # noqa: ANN202 - private pair
-    humanoid = make_humanoid(make_body(subject_by_name(config.subject)))
+def _solve_or_load(
+    config: Config, humanoid: Humanoid, motion: Motion, stored: StoredSolutions
+) -> tuple[Solution, int, float]:
+    """The solution, how often its search went back, and the wall time of the search [s]."""
     key = (motion_hash(motion), body_hash(humanoid.body, humanoid.config))
     started, retries, best = time.perf_counter(), 0, None
     for seed in config.seeds:
         if not config.is_fresh and (*key, seed) in stored:
-            return humanoid, load_solution(stored[(*key, seed)]), 0, 0.0
+            return load_solution(stored[(*key, seed)]), 0, 0.0
     for seed in config.seeds:
         solution = solve(humanoid, motion, seed=seed, search=config.search)
         retries += solution.num_retries
@@ -96,12 +98,12 @@ def _solve_or_load(config: Config, motion: Motion, stored: StoredSolutions):  # 
             break
     assert best is not None
     save_solution(config.solutions / f"{motion.name.replace('/', '-')}_{config.subject}_{best.seed}.npz", best)
-    return humanoid, best, retries, time.perf_counter() - started
+    return best, retries, time.perf_counter() - started
 
 
-def track_motion(config: Config, motion: Motion, stored: StoredSolutions) -> Row:
+def track_motion(config: Config, humanoid: Humanoid, motion: Motion, stored: StoredSolutions) -> Row:
     """Imitate one motion that is already on the subject's body; search only if no stored solution fits."""
-    humanoid, solution, retries, wall = _solve_or_load(config, motion, stored)
+    solution, retries, wall = _solve_or_load(config, humanoid, motion, stored)
     reference = make_reference(humanoid, motion)
     parts = replay(humanoid, motion, solution)
     longest = max(parts, key=lambda part: part.trace.num_substeps, default=None)
@@ -118,8 +120,8 @@ def track_motion(config: Config, motion: Motion, stored: StoredSolutions) -> Row
 
 def _run(arguments: tuple[Config, ClipRef, StoredSolutions]) -> list[Row]:
     config, clip, stored = arguments
-    body = make_body(subject_by_name(config.subject))
-    return [track_motion(config, motion, stored) for motion in clip.motions(body)]
+    humanoid = make_humanoid(make_body(subject_by_name(config.subject)))
+    return [track_motion(config, humanoid, motion, stored) for motion in clip.motions(humanoid.body)]
 
 
 COLUMNS = (
