@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dataset.lab.axes import UP_ROTATION, check_frames, check_person, detect_up_axis
+from dataset.lab.c3d_extent import refuse_incomplete
 from dataset.lab.c3d_plates import parameter_value, plates_to_world, read_plates
 from dataset.lab.c3d_writer import write_c3d
 from dataset.lab.force_platform import platform_axes
@@ -144,12 +145,7 @@ def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
     name = os.fspath(path)
     if not Path(name).is_file():
         raise FileNotFoundError(f"{name}: no such file; expected a C3D trial")
-    if Path(name).stat().st_size < 512 or Path(name).read_bytes()[1:2] != b"\x50":
-        raise ValueError(
-            f"{name}: expected a C3D file (512 byte header with key 0x50), found "
-            f"{Path(name).stat().st_size} bytes "
-            "of something else; export the trial as C3D again"
-        )
+    refuse_incomplete(Path(name))
     try:
         content = ezc3d.c3d(name)
     except Exception as error:  # ezc3d raises bare C++ exceptions of many types

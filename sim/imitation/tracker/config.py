@@ -30,9 +30,10 @@ class CostWeights:
     """Feet relative to the centre of mass [1/m²]."""
     softness: float = 0.2
     """Change of the vertical ground force over 20 ms, in body weights."""
-    offset_size: float = 0.004
-    """Offsets in search widths."""
-    offset_rate: float = 0.004
+    offset_size: float = 0.05
+    """Offsets in search widths. Small offsets leave the torque to the feed-forward, which is the reference's own: with 0.05
+    walking's knee torque follows it with r = .86 where 0.004 gives .74, at the same error; 0.15 loses hard clips."""
+    offset_rate: float = 0.05
     """Change of the offsets from knot to knot in search widths."""
     joint_range: float = 3.0
     """Excess over the joint ranges [1/rad²]."""
