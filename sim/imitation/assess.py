@@ -1,7 +1,8 @@
 """How well an imitation follows its reference and how human its forces look.
 
-Errors at 30 Hz against the reference; ground forces at the substep rate through a zero-lag fourth-order 20 Hz filter; torques
-through 6 Hz against the inverse dynamics of the reference under its most plausible contacts (`tracker.feedforward`).
+Errors at 30 Hz against the motion itself; ground forces at the substep rate through a zero-lag fourth-order 20 Hz filter;
+torques through 6 Hz against the inverse dynamics of the followed reference (`tracker.dynamics_filter`: the motion where floor
+forces can bring it about) under its most plausible contacts (`tracker.feedforward`).
 
 Axis legend: K substeps, T frames (30 Hz), N = 24 bodies, F = left, right foot.
 """
@@ -74,7 +75,7 @@ def assess(humanoid: Humanoid, reference: ReferenceTrajectory, part: Replay) -> 
 
     Args:
         humanoid: Who imitates.
-        reference: What it imitates, at the physics rate.
+        reference: The motion at the physics rate, as it was before the dynamics filter.
         part: The replay.
     """
     trace, rate = part.trace, 1.0 / part.trace.substep
@@ -93,7 +94,7 @@ def assess(humanoid: Humanoid, reference: ReferenceTrajectory, part: Replay) -> 
     cycles = whole_cycles(smooth[:, 0] > CONTACT_FORCE)
 
     torque = acting_torque(humanoid, trace, 0)
-    inverse = feedforward_torque(humanoid, reference)[part.first_sample : part.first_sample + count].reshape(
+    inverse = feedforward_torque(humanoid, part.followed)[part.first_sample : part.first_sample + count].reshape(
         count, -1, 3
     )
     pair = [_low_pass(values[:, :, 1], TORQUE_CUTOFF, rate)[skip:] for values in (torque, inverse)]

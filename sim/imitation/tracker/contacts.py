@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from sim.humanoid import Humanoid
@@ -10,6 +12,7 @@ PYRAMID_FRICTION = 0.7
 """Friction coefficient of the assumed contact forces; below the simulated one, to leave the search some room."""
 
 
+@lru_cache(maxsize=32)
 def contact_candidates(humanoid: Humanoid) -> tuple[np.ndarray, np.ndarray]:
     """Lowest-point candidates of each collision shape: (P,) MuJoCo body ids, (P, 4) offset in the body frame and radius."""
     ids, points = [], []

@@ -172,6 +172,25 @@ def _cross_matrix(vectors: np.ndarray) -> np.ndarray:
     return out
 
 
+def _solve_banded(hessians: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Unknowns (T + 2, 6) of Σ_t (h_t over frames t - 1, t, t + 1) plus the weights of shift and turn.
+
+    Args:
+        hessians: Shape (T, 18, 18).
+        slopes: Right sides, shape (T, 18).
+    """
+    count = len(hessians)
+    size = 6 * (count + 2)
+    matrix, right = np.zeros((18, size)), np.zeros(size)
+    first = 6 * np.arange(count)
+    for row in range(18):
+        right[first + row] += slopes[:, row]
+        for column in range(row, 18):
+            matrix[17 - column + row, first + column] += hessians[:, row, column]
+    matrix[17] += np.tile(np.repeat([SHIFT_WEIGHT, TURN_WEIGHT], 3), count + 2)
+    return solveh_banded(matrix, right).reshape(-1, 6)
+
+
 def smallest_shift(demand: Demand, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Shift and turn of every frame that let the floor supply what the motion demands.
 
@@ -197,41 +216,35 @@ def smallest_shift(demand: Demand, rate: float) -> tuple[np.ndarray, np.ndarray,
     blocks = np.concatenate([left, place - 2.0 * left, left], axis=2)  # (T, 6, 18) on x[t-1], x[t], x[t+1]
     x = np.zeros((count + 2, 6))
     forces = [np.zeros(c.shape[1]) for c in demand.columns]
-    size = 6 * (count + 2)
     rest = np.zeros((count, 6))
     for step in range(NEWTON_STEPS + 1):
         window = np.concatenate([x[:-2], x[1:-1], x[2:]], axis=1)
         b = base + np.einsum("tij,tj->ti", blocks, window)
-        matrix = np.zeros((18, size))
-        right = np.zeros(size)
-        for t in range(count):
-            columns, ridge = demand.columns[t], demand.ridges[t]
-            shape = np.eye(6)
+        compliance = np.tile(np.eye(6), (count, 1, 1))
+        for t, (columns, ridge, force) in enumerate(zip(demand.columns, demand.ridges, forces, strict=True)):
             rest[t] = b[t]
             if columns.shape[1]:
-                ridge_nonnegative(columns, ridge, b[t], forces[t], SWEEPS, 1e-9)
-                rest[t] -= columns @ forces[t]
-                active = forces[t] > 0.0
-                shape = np.linalg.inv(shape + (columns[:, active] / ridge[active]) @ columns[:, active].T)
-            if step < NEWTON_STEPS:
-                hess = blocks[t].T @ shape @ blocks[t]
-                first = 6 * t
-                for d in range(18):
-                    matrix[17 - d, first + d : first + 18] += np.diagonal(hess, d)
-                right[first : first + 18] -= blocks[t].T @ (shape @ base[t])
+                ridge_nonnegative(columns, ridge, b[t], force, SWEEPS, 1e-9)
+                rest[t] -= columns @ force
+                active = force > 0.0
+                compliance[t] += (columns[:, active] / ridge[active]) @ columns[:, active].T
         if step == NEWTON_STEPS:
             break
-        matrix[17] += np.tile(np.repeat([SHIFT_WEIGHT, TURN_WEIGHT], 3), count + 2)
-        x = solveh_banded(matrix, right).reshape(-1, 6)
+        shape = np.linalg.inv(compliance)
+        weighted = np.matmul(blocks.transpose(0, 2, 1), shape)
+        x = _solve_banded(np.matmul(weighted, blocks), -np.einsum("tij,tj->ti", weighted, base))
     rest[:, 3:] /= MOMENT_SCALE
     return x[1:-1, :3], x[1:-1, 3:], rest
 
 
-def _move(humanoid: Humanoid, qpos: np.ndarray, com: np.ndarray, shift: np.ndarray, turn: np.ndarray) -> np.ndarray:
+def _move(
+    humanoid: Humanoid, data: mujoco.MjData, qpos: np.ndarray, com: np.ndarray, shift: np.ndarray, turn: np.ndarray
+) -> np.ndarray:
     """One pose with its mass centre shifted and its trunk turned, while what is near the floor stays.
 
     Args:
         humanoid: The body.
+        data: Work space of its model.
         qpos: Pose, shape (99,).
         com: Its mass centre [m], shape (3,).
         shift: Shift of the mass centre [m], shape (3,).
@@ -240,7 +253,7 @@ def _move(humanoid: Humanoid, qpos: np.ndarray, com: np.ndarray, shift: np.ndarr
     Returns:
         The pose after two damped Gauss-Newton steps of inverse kinematics, shape (99,).
     """
-    model, data = humanoid.model, mujoco.MjData(humanoid.model)
+    model = humanoid.model
     ids, points = contact_candidates(humanoid)
     mass = humanoid.body.mass / humanoid.body.mass.sum()
     data.qpos[:] = qpos
@@ -279,7 +292,7 @@ def filter_motion(humanoid: Humanoid, motion: Motion) -> Motion:
         humanoid: Body and masses.
         motion: A motion that is already on this body.
     """
-    current = motion
+    current, data = motion, mujoco.MjData(humanoid.model)
     stride = round(1.0 / (motion.frame_rate * humanoid.config.substep))
     for _ in range(PASSES):
         reference = make_reference(humanoid, current)
@@ -289,7 +302,7 @@ def filter_motion(humanoid: Humanoid, motion: Motion) -> Motion:
         qpos = np.zeros((motion.num_frames, humanoid.model.nq))
         qpos[:, :3] = current.root_pos
         qpos[:, humanoid.quat_columns] = current.quat
-        moved = np.stack([_move(humanoid, *row) for row in zip(qpos, demand.com, shift, turn, strict=True)])
+        moved = np.stack([_move(humanoid, data, *row) for row in zip(qpos, demand.com, shift, turn, strict=True)])
         current = dataclasses.replace(current, root_pos=moved[:, :3], quat=moved[:, humanoid.quat_columns])
     return current
 

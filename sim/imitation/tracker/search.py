@@ -24,7 +24,7 @@ from dataset.skeleton import FEET, GRAVITY, NUM_BODIES, PARENTS
 from sim.humanoid import Humanoid
 from sim.imitation.tracker.clearance import penetration_depths
 from sim.imitation.tracker.config import SearchConfig, pose_weights, searched_columns
-from sim.imitation.tracker.feedforward import base_targets, feedforward_torque, rotation_vector
+from sim.imitation.tracker.feedforward import rotation_vector
 from sim.imitation.tracker.limits import clearance_capsules, joint_ranges
 from sim.imitation.tracker.reference import ReferenceTrajectory
 from sim.imitation.tracker.residuals import num_residuals, rollout_residuals
@@ -84,6 +84,8 @@ class Tracker:
     """Executing humanoid."""
     reference: ReferenceTrajectory
     """Reference at the executing humanoid's physics step."""
+    base: np.ndarray
+    """Its servo targets before any offset (`tracker.feedforward.base_targets`) [rad], shape (K, 69)."""
     search: SearchConfig = field(default_factory=SearchConfig)
     """Settings."""
 
@@ -99,7 +101,6 @@ class Tracker:
                 f"got {self.search.planning_substep} s"
             )
         self.num_knots = (self.reference.num_samples - 1) // self.execute_steps
-        self.base = base_targets(self.humanoid, self.reference, feedforward_torque(self.humanoid, self.reference))
         self.planning = ReferenceTrajectory(
             self.reference.qpos[:: self.stride], self.reference.qvel[:: self.stride], self.reference.qacc[:: self.stride],
             self.search.planning_substep,
@@ -114,6 +115,8 @@ class Tracker:
         self._prepare_reference()
         self.planning_model = copy.copy(self.humanoid.model)
         self.planning_model.opt.timestep = self.search.planning_substep
+        # An unstable sample must end in NaN, which counts as lost, not in a reset to the rest pose, which might look good.
+        self.planning_model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
         if self.search.planning_sweeps:
             self.planning_model.opt.solver = mujoco.mjtSolver.mjSOL_PGS
             self.planning_model.opt.iterations = self.search.planning_sweeps

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -32,6 +33,26 @@ def _stretch_solution(stretch: TrackedStretch) -> StretchSolution:
     return StretchSolution(stretch.start, stretch.offsets, hashes, millimetres)
 
 
+@lru_cache(maxsize=2)
+def _followed(key: tuple[str, str], work: _Work) -> tuple[ReferenceTrajectory, np.ndarray]:
+    reference = feasible_reference(work.humanoid, work.motion)
+    return reference, base_targets(work.humanoid, reference, feedforward_torque(work.humanoid, reference))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """Arguments of `_followed` that its key stands for: all are equal to the cache."""
+
+    humanoid: Humanoid = dataclasses.field(compare=False)
+    motion: Motion = dataclasses.field(compare=False)
+
+
+def followed_reference(humanoid: Humanoid, motion: Motion) -> tuple[ReferenceTrajectory, np.ndarray]:
+    """What the tracker follows, and its base servo targets [rad], shape (K, 69); a search and its replay share them."""
+    key = (motion_hash(motion), body_hash(humanoid.body, humanoid.config))
+    return _followed(key, _Work(humanoid, motion))
+
+
 def solve(
     humanoid: Humanoid,
     motion: Motion,
@@ -52,7 +73,7 @@ def solve(
         progress: Called with the knot reached.
     """
     search = search or SearchConfig()
-    tracker = Tracker(humanoid, feasible_reference(humanoid, motion), search)
+    tracker = Tracker(humanoid, *followed_reference(humanoid, motion), search)
     tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
     settings = {
         **dataclasses.asdict(search),
@@ -78,6 +99,8 @@ class Replay:
     """Every physics substep, one environment."""
     first_sample: int
     """Sample of the reference at the trace's first state."""
+    followed: ReferenceTrajectory
+    """What the tracker followed: the motion after the dynamics filter, whole clip at the physics rate."""
     exact_seconds: int
     """Whole seconds after the start whose state is bit for bit the search's; all of them on the same build."""
 
@@ -110,8 +133,7 @@ def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: Mujo
                 f"the {name} has changed since the search: track the clip again"
             )
     backend = backend or MujocoCpu(humanoid, nthread=1)
-    reference = feasible_reference(humanoid, motion)
-    base = base_targets(humanoid, reference, feedforward_torque(humanoid, reference))
+    reference, base = followed_reference(humanoid, motion)
     steps = round(1.0 / (KNOTS_PER_SECOND * reference.substep))
     out = []
     for stretch in solution.stretches:
@@ -126,5 +148,5 @@ def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: Mujo
             if state_hash(states[second * per_second]) != expected:
                 break
             exact = second
-        out.append(Replay(stretch, trace, first, exact))
+        out.append(Replay(stretch, trace, first, reference, exact))
     return out

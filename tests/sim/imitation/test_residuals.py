@@ -15,8 +15,13 @@ from sim.imitation.tracker.servo_targets import fill_controls
 from sim.imitation.tracker.whole_body import whole_body_state
 
 
+def make_tracker(humanoid, motion):
+    reference = make_reference(humanoid, motion)
+    return Tracker(humanoid, reference, np.zeros((reference.num_samples, 69)))
+
+
 def test_whole_body_state_agrees_with_the_simulator(standing, sway):
-    tracker = Tracker(standing, make_reference(standing, sway))
+    tracker = make_tracker(standing, sway)
     reference, model = tracker.reference, standing.model
     data = mujoco.MjData(model)
     data.qpos[:], data.qvel[:] = reference.qpos[100], reference.qvel[100] + 0.3
@@ -38,7 +43,7 @@ def test_joint_ranges_of_the_right_side_mirror_the_left():
 
 
 def test_limbs_that_pass_through_each_other_have_depth(standing, sway):
-    tracker = Tracker(standing, make_reference(standing, sway))
+    tracker = make_tracker(standing, sway)
     ends, radius, pairs = clearance_capsules(standing.body)
     depth, apart = np.zeros(len(pairs)), np.zeros(len(pairs))
     pos, rot = tracker.ref_pos[0].copy(), tracker.ref_rot[0]
@@ -74,7 +79,7 @@ def residuals_of(tracker, states, force, weights, checkpoints=(5, 11), soft_lag=
 
 @pytest.fixture(scope="module")
 def follower(standing, sway):
-    return Tracker(standing, make_reference(standing, sway))
+    return make_tracker(standing, sway)
 
 
 @pytest.fixture
