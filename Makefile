@@ -28,7 +28,7 @@ help:
 	@echo "make demo   motion capture -> simulated dynamics -> solver -> forces of a trial, with a report"
 	echo "make test   the tests (not the slow ones)"
 	echo "make lint   ruff, pyright, import contracts"
-	echo "make bench  the kernels and the simulator beside their rivals"
+	echo "make bench  replay-and-record beside bare physics"
 	echo "make env    only the environment (.venv); the targets above call it"
 	echo "make clean  remove caches; make distclean also removes .venv"
 
@@ -47,7 +47,7 @@ lint: $(STAMP)
 	$(VENV)/bin/lint-imports
 
 bench: $(STAMP)
-	@$(PY) -m bench.run $(ARGS)
+	@$(PY) -m bench.bench_record $(ARGS)
 
 clean:
 	@rm -rf .pytest_cache .ruff_cache .import_linter_cache .benchmarks build *.egg-info MUJOCO_LOG.TXT
