@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import signal
 
+from dataset.low_pass import low_pass
 from dataset.marker_tracks import MarkerPlacement, pelvis_heading
 from dataset.schema import FRAME_RATE, Dynamics, Subject
 from dataset.skeleton import FEET, NUM_BODIES, NUM_JOINTS
@@ -69,19 +69,6 @@ class Frames:
         return np.searchsorted(self.offsets, frame, side="right") - 1
 
 
-def smooth_tracks(markers: np.ndarray, cutoff: float, rate: float = FRAME_RATE) -> np.ndarray:
-    """Zero-phase fourth-order low-pass of marker tracks (T, P, 3), as laboratories apply before storing them.
-
-    Args:
-        markers: Positions [m], no gaps.
-        cutoff: Frequency at which the two passes together halve the power's square root (−6 dB) [Hz].
-        rate: Frames per second [Hz].
-    """
-    sections = signal.butter(2, cutoff, fs=rate, output="sos")
-    padding = min(len(markers) - 1, 9)
-    return np.asarray(signal.sosfiltfilt(sections, markers, axis=0, padlen=padding), markers.dtype)
-
-
 def build_frames(
     sequences: Sequence[Dynamics],
     placement_of: Callable[[Subject], MarkerPlacement],
@@ -94,7 +81,7 @@ def build_frames(
     Args:
         sequences: Recorded dynamics.
         placement_of: Markers on a subject's body; called once a subject.
-        smoothing: Cut-off [Hz] of low-passed copies of the markers; None for no copies.
+        smoothing: Cut-off [Hz] of copies of the markers that passed the filter of `model.trial_markers`; None for no copies.
         progress: Wraps the sequences, for a progress bar.
 
     Raises:
@@ -125,7 +112,7 @@ def build_frames(
             markers = np.empty((copies * total, tracks.shape[1], 3), np.float32)
         markers[rows] = tracks
         if smoothing is not None:
-            markers[total + rows.start : total + rows.stop] = smooth_tracks(tracks, smoothing)
+            markers[total + rows.start : total + rows.stop] = low_pass(tracks, FRAME_RATE, smoothing)
         mass = item.subject.mass
         arrays["pelvis"][rows] = item.root_pos
         cosine, sine = pelvis_heading(item.quat[:, 0]).T

@@ -13,7 +13,8 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 
 from dataset.lab.contact import FootContact, detect_contact
-from dataset.lab.trajectories import fill_gaps, finite_runs, low_pass
+from dataset.lab.trajectories import fill_gaps, finite_runs
+from dataset.low_pass import low_pass
 from dataset.schema import FRAME_RATE, LabTrial
 from model.frames import WINDOW
 from model.physics.estimate import floor_height

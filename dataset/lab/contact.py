@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset.lab.landmarks import find_landmarks
-from dataset.lab.trajectories import derivative, fill_gaps, finite_runs, low_pass
+from dataset.lab.trajectories import derivative, fill_gaps, finite_runs
+from dataset.low_pass import low_pass
 from dataset.schema import LabTrial
 
 HEEL_HEIGHT, FOREFOOT_HEIGHT = 0.04, 0.035

@@ -1,4 +1,4 @@
-"""Marker trajectories: bridging short gaps, low-pass filtering and spline derivatives.
+"""Marker trajectories: bridging short gaps and spline derivatives (`dataset.low_pass` filters).
 
 Axis legend: T frames.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator, make_interp_spline
-from scipy.signal import butter, sosfiltfilt
 
 LONGEST_FILL = 0.25
 """Gaps up to this duration are bridged by a monotone cubic [s]; longer ones stay."""
@@ -45,28 +44,6 @@ def finite_runs(path: np.ndarray) -> list[tuple[int, int]]:
     good = np.isfinite(path.reshape(len(path), -1)).all(axis=1)
     edge = np.diff(np.concatenate([[False], good, [False]]).astype(int))
     return [(int(a), int(b)) for a, b in zip(np.flatnonzero(edge == 1), np.flatnonzero(edge == -1))]
-
-
-def low_pass(path: np.ndarray, rate: float, cutoff: float) -> np.ndarray:
-    """Zero-lag fourth-order Butterworth: a second-order section forwards and backwards, odd extension at the ends.
-
-    Args:
-        path: Finite samples, shape (T, ...).
-        rate: Frames per second [Hz].
-        cutoff: Half-power frequency of the two passes together [Hz]; at or above 0.45 · rate the path is returned as
-            is.
-
-    Returns:
-        Filtered copy of the same shape; paths shorter than 10 frames are returned unchanged.
-    """
-    if cutoff >= 0.45 * rate or len(path) < 10:
-        return np.array(path, dtype=float)
-    # Two passes of a second-order section halve the power twice at its cut-off: widen it so that the pair has -3 dB
-    # there.
-    widened = min(cutoff / (np.sqrt(2.0) - 1.0) ** 0.25, 0.49 * rate)
-    section = butter(2, widened, btype="low", fs=rate, output="sos")
-    pad = min(len(path) - 1, max(15, int(rate / cutoff)))
-    return sosfiltfilt(section, path, axis=0, padtype="odd", padlen=pad)
 
 
 def derivative(path: np.ndarray, rate: float, order: int) -> np.ndarray:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dataset.lab.trajectories import derivative, finite_runs, low_pass
+from dataset.lab.trajectories import derivative, finite_runs
+from dataset.low_pass import low_pass
 from dataset.skeleton import GRAVITY
 from model.physics.segments import SegmentMotion
 

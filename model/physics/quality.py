@@ -15,7 +15,8 @@ import numpy as np
 from dataset import rotation
 from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics
-from dataset.lab.trajectories import derivative, finite_runs, low_pass
+from dataset.lab.trajectories import derivative, finite_runs
+from dataset.low_pass import low_pass
 from dataset.schema import FRAME_RATE, LabTrial, Motion
 from dataset.skeleton import GRAVITY
 from model.physics.newton import DEFAULT_CUTOFF, total_reaction

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
 
 from dataset.kinematics import forward_kinematics
+from dataset.low_pass import low_pass
 from dataset.skeleton import FEET, GRAVITY, JOINT_NAMES
 from sim.acting_torque import acting_torque
 from sim.humanoid import Humanoid
@@ -58,10 +58,6 @@ class Assessment:
     """RMS second difference of the 30 Hz torque over its RMS."""
 
 
-def _low_pass(values: np.ndarray, cutoff: float, rate: float) -> np.ndarray:
-    return sosfiltfilt(butter(2, cutoff / (0.5 * rate), output="sos"), values, axis=0)  # twice: fourth order, no lag
-
-
 def whole_cycles(loaded_K: np.ndarray) -> slice:
     """From the first to the last foot strike of a foot; everything where there are fewer than two."""
     strikes = np.flatnonzero(~loaded_K[:-1] & loaded_K[1:]) + 1
@@ -90,14 +86,14 @@ def assess(humanoid: Humanoid, reference: ReferenceTrajectory, part: Replay) -> 
     vertical = trace.ground_force[0, :, :, 2]
     weight = float(humanoid.body.mass.sum() * GRAVITY)
     foot_KF = np.stack([vertical[:, list(bodies)].sum(axis=1) for bodies in FEET], axis=1)
-    smooth = _low_pass(foot_KF, FORCE_CUTOFF, rate)[skip:] if count > 60 else foot_KF[skip:]
+    smooth = low_pass(foot_KF, rate, FORCE_CUTOFF)[skip:]
     cycles = whole_cycles(smooth[:, 0] > CONTACT_FORCE)
 
     torque = acting_torque(humanoid, trace, 0)
     inverse = feedforward_torque(humanoid, part.followed)[part.first_sample : part.first_sample + count].reshape(
         count, -1, 3
     )
-    pair = [_low_pass(values[:, :, 1], TORQUE_CUTOFF, rate)[skip:] for values in (torque, inverse)]
+    pair = [low_pass(values[:, :, 1], rate, TORQUE_CUTOFF)[skip:] for values in (torque, inverse)]
     correlation = []
     for kind in ("Hip", "Knee", "Ankle"):
         joints = [JOINT_NAMES.index(f"{side}_{kind}") for side in "LR"]

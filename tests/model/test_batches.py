@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from dataset import rotation
+from dataset.schema import LabTrial
 from dataset.skeleton import BODY_INDEX, FEET, GRAVITY, MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR
 from kernels.tokens import make_tokens
 from model.batches import NO_AUGMENTATION, Augmentation, BatchMaker, make_targets
-from model.frames import HALF_WIDTH, build_frames, smooth_tracks
+from model.frames import HALF_WIDTH, build_frames
 from model.markers import place_pool, training_pool
+from model.trial_markers import CUTOFF, prepare_markers
 
 
 @pytest.fixture(scope="module")
@@ -142,14 +144,19 @@ def test_feet_of_a_target_carry_the_load_of_their_two_bodies(frames):
     assert torch.equal(target.foot_load[..., 0], left)
 
 
-def test_smoothing_keeps_slow_motion_and_removes_fast_motion():
-    """Zero phase: a 1 Hz track passes in place, a 12 Hz track falls below a tenth."""
-    time = np.arange(120) / 30.0
-    slow, fast = np.sin(2 * np.pi * time), np.sin(2 * np.pi * 12 * time)
-    tracks = np.stack([slow, fast], axis=1)[..., None].repeat(3, axis=2)
-    smooth = smooth_tracks(tracks, 6.0)[10:-10]
-    assert np.abs(smooth[:, 0] - tracks[10:-10, 0]).max() < 0.01
-    assert np.abs(smooth[:, 1]).max() < 0.1
+def test_low_passed_copies_are_filtered_as_the_markers_of_a_trial_are(sway_sequences):
+    """The same tracks as a 30 Hz trial come out of `prepare_markers` as they went into training."""
+    frames = build_frames(sway_sequences[:1], place_pool, smoothing=CUTOFF)
+    raw, copies = np.split(frames.markers.astype(np.float64), 2)
+    labels = tuple(f"M{m}" for m in range(4))
+    trial = LabTrial(
+        name="t", path="t", marker_names=labels, marker_rate=30.0, time=np.arange(len(raw)) / 30.0, markers=raw[:, :4]
+    )
+    prepared = prepare_markers(trial)
+    assert prepared.names == labels and prepared.floor == 0.0 and not prepared.belt_velocity.any()
+    assert np.abs(raw[:, :4] - prepared.markers_TM3).max() > 1e-5
+    np.testing.assert_allclose(copies[:, :4], prepared.markers_TM3, atol=1e-6)
+    assert Augmentation().smoothing == CUTOFF
 
 
 def test_what_cannot_be_batched_is_refused_with_the_reason(frames, sway_sequences):
