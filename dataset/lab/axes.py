@@ -23,6 +23,7 @@ UP_ROTATION: dict[str, np.ndarray] = {
 """Rotation taking laboratory axes to the world (z up), by the laboratory axis that points up; each (3, 3),
 determinant 1."""
 
+_UNITS = {"mm": 1e-3, "cm": 1e-2, "m": 1.0}
 _LOW = ("heel", "toe", "mt5", "ankle")
 _HIGH = ("asis", "psis", "shoulder")
 SMALLEST_PERSON = 0.5
@@ -64,7 +65,7 @@ def detect_up_axis(markers: np.ndarray, labels: Sequence[str]) -> str | None:
 
 
 def check_person(
-    path: str, markers: np.ndarray, labels: Sequence[str], *, unit: str, require_known: bool = True
+    path: str, markers: np.ndarray, labels: Sequence[str], *, unit: str, scale: float, require_known: bool = True
 ) -> None:
     """Refuse marker data that cannot be one person in metres.
 
@@ -73,6 +74,7 @@ def check_person(
         markers: Positions [m], shape (T, M, 3); NaN in gaps.
         labels: Marker labels, length M.
         unit: What the file says its unit is, for the error text.
+        scale: Metres per unit of the file.
         require_known: Refuse files none of whose labels is a known landmark.
 
     Raises:
@@ -102,11 +104,18 @@ def check_person(
     spread = np.nanmax(frames, axis=1) - np.nanmin(frames, axis=1)
     extent = float(np.median(np.linalg.norm(spread, axis=1)))
     if not SMALLEST_PERSON <= extent <= LARGEST_PERSON:
+        labelled = ", ".join(labels[index] for index in found[:6]) + (" ..." if len(found) > 6 else "")
         raise ValueError(
             f"{path}: unit of length: expected a person whose markers span {SMALLEST_PERSON} to {LARGEST_PERSON} m, "
-            "found "
-            f"{extent:.4g} m with the file's unit '{unit}'; correct the unit in the file (mm or m) and read it again"
+            f"found {extent:.4g} m between the known ones ({labelled}) with the file's unit {unit}; {_advice(extent / scale)}"
         )
+
+
+def _advice(numbers: float) -> str:
+    """What to do about a person of a size that no person has, by the units in which the file's numbers would be one."""
+    fitting = [name for name, scale in _UNITS.items() if SMALLEST_PERSON <= numbers * scale <= LARGEST_PERSON]
+    looks = f" (the numbers look like {' or '.join(fitting)})" if fitting else ""
+    return f"correct the unit in the file{looks}, or give a file with the markers of a whole person"
 
 
 def check_frames(path: str, markers: np.ndarray, time: np.ndarray) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from dataset.lab.c3d_plates import parameter_value, plates_to_world, read_plates
 from dataset.lab.c3d_writer import write_c3d
 from dataset.lab.force_platform import platform_axes
 from dataset.schema import ForcePlate, LabTrial
+from dataset.user_paths import require_file
 
 _LENGTH: dict[str, float] = {"mm": 1e-3, "cm": 1e-2, "dm": 0.1, "m": 1.0, "": 1e-3}
 _OUTPUT_SUFFIX = re.compile(r"(Angles?|Power|Force|Moment|Forces|Moments|GRF|AngleBelfast|Index|Height|LegLength)$")
@@ -69,7 +70,8 @@ def _choose_columns(labels: list[str], point: Any, seen: np.ndarray) -> tuple[li
     for reason, items in dropped.items():
         if items:
             notes.append(
-                f"Dropped {len(items)} columns ({reason}): {', '.join(items[:6])}{' ...' if len(items) > 6 else ''}."
+                f"Dropped {len(items)} columns ({reason}): {', '.join(label or '(blank)' for label in items[:6])}"
+                f"{' ...' if len(items) > 6 else ''}."
             )
     return keep, notes
 
@@ -100,7 +102,8 @@ def _subject_measures(params: Any) -> tuple[float | None, float | None]:
             elif key == "height":
                 found.setdefault("height", float(number))
     mass, height = found.get("mass"), found.get("height")
-    height = height / 1000.0 if height is not None and height > 3.0 else height
+    if height is not None and height > 3.0:  # files count metres, centimetres or millimetres and do not say which
+        height /= 100.0 if height < 300.0 else 1000.0
     return (mass if mass and mass > 0 else None), (height if height and height > 0 else None)
 
 
@@ -143,9 +146,7 @@ def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
     import ezc3d
 
     name = os.fspath(path)
-    if not Path(name).is_file():
-        raise FileNotFoundError(f"{name}: no such file; expected a C3D trial")
-    refuse_incomplete(Path(name))
+    refuse_incomplete(require_file(name, "a C3D trial"))
     try:
         content = ezc3d.c3d(name)
     except Exception as error:  # ezc3d raises bare C++ exceptions of many types
@@ -182,14 +183,15 @@ def read_c3d(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
         raise ValueError(
             f"{name}: POINT data: expected at least one labelled marker with a position, found "
             f"{len(labels)} columns "
-            f"of which none qualifies ({'; '.join(dropped)}); label the trajectories"
+            f"of which none qualifies ({' '.join(dropped).rstrip('.')}); reconstruct and label the trajectories"
         )
     prefixes = _prefixes([labels[index] for index in keep])
     markers = points[:, keep]
     kept = [labels[index].rsplit(":", 1)[-1] for index in keep]
     notes += [f"Removed the subject prefix {', '.join(sorted(prefixes))} from labels."] if prefixes else []
     notes += dropped
-    check_person(name, markers, kept, unit=unit, require_known=require_known)
+    said = unit or "mm (assumed: POINT:UNITS is missing)"
+    check_person(name, markers, kept, unit=said, scale=_LENGTH[unit], require_known=require_known)
     time = np.arange(len(markers)) / rate
     plates = read_plates(name, content, _LENGTH[unit], notes)
     axis, source = _up_axis(name, point, plates, markers, kept)

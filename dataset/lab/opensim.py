@@ -18,6 +18,7 @@ import numpy as np
 from dataset.atomic import write_text
 from dataset.lab.axes import UP_ROTATION, check_frames, check_person, detect_up_axis
 from dataset.schema import LabTrial
+from dataset.user_paths import require_file
 
 _LENGTH: dict[str, float] = {"mm": 1e-3, "cm": 1e-2, "m": 1.0}
 
@@ -80,8 +81,7 @@ def read_storage(path: str | os.PathLike[str]) -> Storage:
         FileNotFoundError: no such file.
     """
     source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: no such file; expected an OpenSim MOT or STO table")
+    require_file(source, "an OpenSim MOT or STO table")
     lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
     ends = [index for index, line in enumerate(lines[:200]) if line.strip().lower() == "endheader"]
     if not ends or ends[0] + 1 >= len(lines):
@@ -161,35 +161,20 @@ def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
         FileNotFoundError: no such file.
     """
     source = Path(path)
-    if not source.is_file():
-        raise FileNotFoundError(f"{source}: no such file; expected a TRC trial")
+    require_file(source, "a TRC trial")
     lines = source.read_text(encoding="utf-8", errors="replace").splitlines()
-    if len(lines) < 6 or "Frame" not in lines[3]:
-        raise ValueError(
-            f"{source}: header: expected the five header lines of a TRC file (labels in the "
-            "fourth), found "
-            f"{len(lines)} lines; export the trial as TRC again"
-        )
-    header = dict(zip((key.lower() for key in lines[1].split()), lines[2].split()))
-    unit = header.get("units", "").lower()
-    if unit not in _LENGTH:
-        raise ValueError(
-            f"{source}: Units: expected mm, cm or m, found '{header.get('units', '')}'; set it in the third line"
-        )
+    header = _trc_header(source, lines)
+    unit = header["units"].lower()
     labels = [label.strip() for label in lines[3].split("\t")[2:] if label.strip()]
     body = [line for line in lines[5:] if line.strip()]
     if not labels or not body:
         raise ValueError(
-            f"{source}: table: expected markers and rows, found {len(labels)} markers and "
-            f"{len(body)} rows; "
-            "the file holds no trajectories"
+            f"{source}: table: expected markers and rows, found {len(labels)} markers (labels apart by tabs) and "
+            f"{len(body)} rows; the file holds no trajectories, export the trial as TRC again"
         )
     first = next(index for index in range(5, len(lines)) if lines[index].strip()) + 1
     table = _rows(source, body, first, 2 + 3 * len(labels), "columns (frame, time, 3 a marker)")
-    notes = []
-    for key, have in (("numframes", len(body)), ("nummarkers", len(labels))):
-        if key in header and header[key].isdigit() and int(header[key]) != have:
-            notes.append(f"Header says {key}={header[key]}, the table has {have}: the table is used.")
+    notes = _compare_counts(source, header, body, labels)
     time = table[:, 1]
     points = table[:, 2:].reshape(len(body), len(labels), 3) * _LENGTH[unit]
     points = np.where((points == 0.0).all(axis=2, keepdims=True), np.nan, points)
@@ -201,7 +186,7 @@ def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
         )
     if names != labels:
         notes.append("Removed the subject prefix from labels.")
-    check_person(str(source), points, names, unit=unit, require_known=require_known)
+    check_person(str(source), points, names, unit=unit, scale=_LENGTH[unit], require_known=require_known)
     notes += check_frames(str(source), points, time)
     axis = detect_up_axis(points, names)
     if axis is None:
@@ -225,6 +210,47 @@ def read_trc(path: str | os.PathLike[str], *, require_known: bool = True) -> Lab
         rot_world_lab=rot,
         notes=tuple(notes),
     )
+
+
+def _trc_header(source: Path, lines: Sequence[str]) -> dict[str, str]:
+    """Fields of the second and third line by lower-case name; refuses what is no TRC file or names no unit."""
+    if len(lines) < 6 or "Frame" not in lines[3]:
+        fourth = f", the fourth '{lines[3].strip()[:30]}'" if len(lines) > 3 else ""
+        raise ValueError(
+            f"{source}: header: expected the five header lines of a TRC file (the fourth begins with Frame#), found "
+            f"{len(lines)} lines{fourth}; export the trial as TRC again"
+        )
+    keys, values = lines[1].split(), lines[2].split()
+    if len(values) < len(keys):  # an empty cell: only the tabs tell which
+        keys, values = ([cell.strip() for cell in line.split("\t")] for line in lines[1:3])
+    header = dict(zip((key.lower() for key in keys), values))
+    unit = header.setdefault("units", "")
+    if unit.lower() not in _LENGTH:
+        raise ValueError(f"{source}: Units: expected mm, cm or m, found '{unit}'; set it in the third line")
+    return header
+
+
+def _compare_counts(source: Path, header: dict[str, str], body: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Notes on counts of the header that the table does not have; refuses a table that is shorter or narrower."""
+    said = {key: int(header[key]) for key in ("numframes", "nummarkers") if header.get(key, "").isdigit()}
+    frames, markers = said.get("numframes", len(body)), said.get("nummarkers", len(labels))
+    if frames > len(body):
+        raise ValueError(
+            f"{source}: table: expected {frames} rows as NumFrames says, found {len(body)}; the file is cut: copy or export it "
+            "again, or correct NumFrames"
+        )
+    widest = max(len(line.rstrip("\r\n").split("\t")) if "\t" in line else len(line.split()) for line in body)
+    if markers != len(labels) and widest <= 2 + 3 * (len(labels) - 1):
+        raise ValueError(
+            f"{source}: marker labels: expected one for each of {markers} markers (NumMarkers; {widest} columns), found "
+            f"{len(labels)}; the labels do not belong to the columns, export the trial as TRC again"
+        )
+    counts = (("NumFrames", frames, len(body)), ("NumMarkers", markers, len(labels)))
+    return [
+        f"Header says {key}={told}, the table has {have}: the table is used."
+        for key, told, have in counts
+        if told != have
+    ]
 
 
 def _marker_rate(source: Path, header: dict[str, str], time: np.ndarray, notes: list[str]) -> float:

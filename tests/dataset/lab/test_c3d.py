@@ -91,6 +91,75 @@ def test_a_person_of_wrong_units_is_refused_with_the_size_found(tmp_path: Path) 
             read_c3d(tmp_path / "u.c3d")
 
 
+def _write_with_unit(path: Path, trial: LabTrial, unit: str) -> None:
+    import ezc3d
+
+    write_c3d(path, dataclasses.replace(trial, plates=()))
+    content = ezc3d.c3d(str(path))
+    content["parameters"]["POINT"]["UNITS"]["value"] = [unit]
+    content.write(str(path))
+
+
+def test_millimetres_called_metres_and_the_reverse_are_refused_with_the_unit_that_fits(tmp_path: Path) -> None:
+    trial = standing_trial()
+    metres = dataclasses.replace(trial, markers=trial.markers / 1000.0)  # the writer counts millimetres
+    for source, unit, fits in (
+        (trial, "m", "look like mm"),
+        (metres, "mm", "look like m"),
+        (metres, "", "look like m"),
+    ):
+        _write_with_unit(tmp_path / "u.c3d", source, unit)
+        with pytest.raises(ValueError, match=r"u\.c3d: unit of length: expected .* found .*LASI.*" + fits + r"\)"):
+            read_c3d(tmp_path / "u.c3d")
+    with pytest.raises(ValueError, match="assumed: POINT:UNITS is missing"):
+        read_c3d(tmp_path / "u.c3d")
+    _write_with_unit(tmp_path / "missing.c3d", trial, "")
+    back = read_c3d(tmp_path / "missing.c3d")
+    np.testing.assert_allclose(back.markers, trial.markers, atol=1e-6)
+    assert any("UNITS is missing" in note for note in back.notes)
+    _write_with_unit(tmp_path / "furlong.c3d", trial, "furlong")
+    with pytest.raises(ValueError, match="POINT:UNITS: expected mm, cm, dm or m, found 'furlong'"):
+        read_c3d(tmp_path / "furlong.c3d")
+
+
+def test_markers_of_a_part_of_the_body_are_refused_as_such(tmp_path: Path) -> None:
+    trial = standing_trial()
+    keep = [NAMES.index(name) for name in ("LHEE", "LTOE", "RHEE", "RTOE")]
+    feet = dataclasses.replace(
+        trial, markers=trial.markers[:, keep], marker_names=tuple(NAMES[k] for k in keep), plates=()
+    )
+    write_c3d(tmp_path / "feet.c3d", feet)
+    with pytest.raises(ValueError, match=r"LHEE, LTOE, RHEE, RTOE.*give a file with the markers of a whole person"):
+        read_c3d(tmp_path / "feet.c3d")
+
+
+@pytest.mark.parametrize(
+    ("size", "found"),
+    [(512, "where its parameters begin"), (520, "blocks of parameters"), (900, "blocks of parameters"),
+     (1500, "blocks of parameters"), (4000, "40 frames of 8 points and 60 analog samples")],
+)  # fmt: skip
+def test_a_cut_file_is_refused_before_the_library_hangs_on_it(tmp_path: Path, size: int, found: str) -> None:
+    # ezc3d crashes on 520 bytes, never returns from 900, and reads 4000 as a shorter trial
+    write_c3d(tmp_path / "whole.c3d", standing_trial())
+    (tmp_path / "cut.c3d").write_bytes((tmp_path / "whole.c3d").read_bytes()[:size])
+    with pytest.raises(ValueError, match=rf"cut\.c3d: file size: expected .*{found}.* found {size}; the file is cut"):
+        read_c3d(tmp_path / "cut.c3d")
+
+
+def test_a_folder_and_a_missing_file_are_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "trial.c3d").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"trial\.c3d: expected a C3D trial, found a folder"):
+        read_c3d(tmp_path / "trial.c3d")
+    with pytest.raises(FileNotFoundError, match=r"none\.c3d: no such file; expected a C3D trial"):
+        read_c3d(tmp_path / "none.c3d")
+
+
+@pytest.mark.parametrize("stored", [1.71, 171.0, 1710.0])
+def test_a_height_in_metres_centimetres_or_millimetres_is_read_in_metres(tmp_path: Path, stored: float) -> None:
+    write_c3d(tmp_path / "h.c3d", dataclasses.replace(standing_trial(), height=stored / 1000.0))
+    assert read_c3d(tmp_path / "h.c3d").height == pytest.approx(1.71)
+
+
 def test_unknown_labels_are_refused_unless_asked_for(tmp_path: Path) -> None:
     trial = dataclasses.replace(standing_trial(), marker_names=tuple(f"foo{index}" for index in range(len(NAMES))))
     write_c3d(tmp_path / "l.c3d", trial)

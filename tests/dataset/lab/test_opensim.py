@@ -58,14 +58,31 @@ def test_broken_trc_files_name_the_line_and_what_to_do(tmp_path: Path) -> None:
         "time: expected strictly increasing": [*lines[:8], lines[7], *lines[8:]],
         "expected a number, found 'abc'": [*lines[:6], lines[6].replace(lines[6].split("\t")[4], "abc"), *lines[7:]],
         "Units: expected mm, cm or m": [*lines[:2], lines[2].replace("\tm\t", "\tfurlong\t"), *lines[3:]],
+        "Units: expected mm, cm or m, found ''": [*lines[:2], lines[2].replace("\tm\t", "\t\t"), *lines[3:]],
         "table: expected markers and rows": lines[:6],
         "header: expected the five header lines": lines[:3],
+        "header: .* found 35 lines, the fourth 'X1": [lines[0], *lines[2:]],
+        "table: expected 30 rows as NumFrames says, found 20; the file is cut": lines[:26],
+        "marker labels: expected one for each of 7 markers .* found 8": [
+            *lines[:3],
+            "Frame#\tTime\tEXTRA\t\t\t" + lines[3].removeprefix("Frame#\tTime\t"),
+            *lines[4:],
+        ],
         "time: expected finite times": [*lines[:6], "\t".join(["1", "nan", *lines[6].split("\t")[2:]]), *lines[7:]],
     }
     for message, content in cases.items():
         (tmp_path / "bad.trc").write_text("\n".join(content) + "\n")
         with pytest.raises(ValueError, match=r"bad\.trc: .*" + message.replace("(", r"\(")):
             read_trc(tmp_path / "bad.trc")
+
+
+def test_a_table_longer_than_its_header_says_is_read_and_noted(tmp_path: Path) -> None:
+    write_trc(tmp_path / "a.trc", trial())
+    text = (tmp_path / "a.trc").read_text().replace("100\t30\t7", "100\t20\t7")
+    (tmp_path / "a.trc").write_text(text)
+    back = read_trc(tmp_path / "a.trc")
+    assert back.num_frames == 30
+    assert "Header says NumFrames=20, the table has 30: the table is used." in back.notes
 
 
 def test_storage_header_counts_that_disagree_become_a_note_with_both_counts(tmp_path: Path) -> None:
