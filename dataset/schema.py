@@ -7,7 +7,6 @@ Axis legend: T frames, N = 24 bodies, J = 23 joints, M markers, P force plates, 
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -221,8 +220,3 @@ class LabTrial:
     def num_frames(self) -> int:
         """Number of marker frames T."""
         return self.time.shape[0]
-
-
-def field_docs(record: type) -> dict[str, str]:
-    """Names of a record's fields in order, with their declared type: what `dataset.inspect` prints beside each array."""
-    return {item.name: str(item.type) for item in dataclasses.fields(record)}

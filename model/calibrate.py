@@ -23,10 +23,9 @@ from dataset.body.default import make_body
 from dataset.body.marker_sets import marker_set
 from dataset.lab.simulated import foot_wrench, simulated_trial
 from dataset.schema import Dynamics
-from dataset.splits import Part, SplitConfig
+from dataset.splits import Part, SplitConfig, split_sequences
 from dataset.store import Store
 from model.lab_metrics import window_forces
-from model.loading import split_store
 from model.markers import LAB_SETS
 from model.metrics import FOOT_FORCE
 from model.physics.estimate import marker_physics
@@ -47,7 +46,7 @@ class CalibrateConfig:
     weights: Path = DEFAULT_WEIGHTS
     """Trained solver; its calibration is written beside it."""
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
-    """Division of the clips; must be the one of training."""
+    """Division of the recordings; must be the one of training."""
     held_out: tuple[str, ...] = ()
     """Clips held out in training besides the split."""
     part: Part = "test"
@@ -108,9 +107,8 @@ def main(cfg: CalibrateConfig) -> list[str]:
     """
     solver = dataclasses.replace(load_trained(cfg.weights), calibration=None)
     store = Store.open(cfg.data)
-    numbers = [
-        i for i in split_store(store, cfg.split, cfg.held_out)[cfg.part] if store.sequences[i].num_frames >= SHORTEST
-    ]
+    part = split_sequences(store.sequences, cfg.split, held_out=cfg.held_out)[cfg.part]
+    numbers = [i for i in part if store.sequences[i].num_frames >= SHORTEST]
     if not numbers:
         raise ValueError(f"{cfg.data}: expected {cfg.part} sequences of at least {SHORTEST} frames, found none")
     chosen = [numbers[k] for k in np.unique(np.linspace(0, len(numbers) - 1, min(cfg.limit, len(numbers))).astype(int))]

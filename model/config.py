@@ -34,9 +34,9 @@ class TrainConfig:
     is_whitened: bool = True
     """Whiten the input features; False gives each feature unit variance by itself."""
     split: SplitConfig = field(default_factory=SplitConfig)
-    """Shares of clips for training, validation and test."""
+    """Shares of recordings for training, validation and test."""
     held_out: tuple[str, ...] = ()
-    """Clips that are test clips whatever the split says."""
+    """Clips whose recordings are for testing whatever the split says."""
     batch_size: int = 2400
     """Windows a step (paper: 2,400)."""
     steps: int = 20000

@@ -20,12 +20,12 @@ import torch
 from tqdm import tqdm
 
 from dataset import atomic
-from dataset.splits import Part, SplitConfig
+from dataset.splits import Part, SplitConfig, split_sequences
 from dataset.store import Store
 from model.batches import NO_AUGMENTATION, Augmentation, Batch, BatchMaker, make_targets
 from model.frames import Frames
 from model.imdys import ImDyS
-from model.loading import load_frames, split_store
+from model.loading import load_frames
 from model.losses import Targets
 from model.markers import training_pool
 from model.metrics import UNITS, ErrorSums, Estimate
@@ -54,7 +54,7 @@ class EvaluateConfig:
     part: Part | Literal["all"] = "test"
     """Part of the data set."""
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)
-    """Division of the clips; must be the one of training."""
+    """Division of the recordings; must be the one of training."""
     held_out: tuple[str, ...] = ()
     """Clips held out in training besides the split."""
     markers: Literal["random", "plug_in_gait_39", "cmu_41", "opencap"] = "random"
@@ -172,7 +172,7 @@ def main(cfg: EvaluateConfig) -> Evaluation:
     torch.set_num_threads(cfg.threads)
     model = load_solver(cfg.weights)
     store = Store.open(cfg.data)
-    parts = split_store(store, cfg.split, cfg.held_out)
+    parts = split_sequences(store.sequences, cfg.split, held_out=cfg.held_out)
     numbers = np.arange(len(store)) if cfg.part == "all" else parts[cfg.part]
     augmentation = Augmentation() if cfg.is_disturbed else NO_AUGMENTATION
     frames = load_frames(store, numbers, cfg.part, augmentation.smoothing if cfg.is_disturbed else None)

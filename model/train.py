@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from dataset import atomic, provenance
+from dataset.splits import split_sequences
 from dataset.store import Store
 from model.batches import Batch, BatchMaker
 from model.card import make_card
@@ -27,7 +28,7 @@ from model.config import TrainConfig, parse
 from model.evaluate import held_out_errors, held_out_maker, solver_errors
 from model.frames import Frames
 from model.imdys import ImDyS
-from model.loading import load_frames, split_store
+from model.loading import load_frames
 from model.losses import loss_terms, total_loss
 from model.markers import training_pool
 from model.scaling import Scaling, measure_scaling
@@ -64,7 +65,7 @@ def main(cfg: TrainConfig) -> TrainResult:
     """
     torch.set_num_threads(cfg.threads)
     store = Store.open(cfg.data)
-    parts = split_store(store, cfg.split, cfg.held_out)
+    parts = split_sequences(store.sequences, cfg.split, held_out=cfg.held_out)
     frames = load_frames(store, parts["train"], "training", cfg.augmentation.smoothing)
     labs = tuple(training_pool().labs.values())
     maker = BatchMaker(frames, training_pool().dense, labs, augmentation=cfg.augmentation, seed=cfg.seed)

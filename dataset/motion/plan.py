@@ -19,11 +19,13 @@ import numpy as np
 from dataset import rotation
 from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics
+from dataset.motion.embedded import CLIP_NAMES, SOURCE
 from dataset.motion.read import read_motion
 from dataset.motion.retarget import retarget
 from dataset.motion.screen import MotionReport
 from dataset.motion.tag import PLAIN_WALK, motion_tag
 from dataset.schema import Motion
+from dataset.splits import recording_of
 
 FIELDS = ("source", "clip", "start_s", "end_s", "tag")
 SOURCE_MINUTES: Final[dict[str, float]] = {
@@ -227,8 +229,25 @@ def write_plan(rows: list[PlannedStretch], path: Path) -> None:
     scratch.replace(path)
 
 
+def unique_minutes(rows: list[PlannedStretch]) -> float:
+    """Minutes of motion in the list, where what two rows show of one recording counts once.
+
+    Two copies of a recording are taken to share their clock: the files start together.
+    """
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        spans.setdefault(recording_of(row.clip), []).append((row.start_s, row.end_s))
+    total = 0.0
+    for recording in spans.values():
+        covered = -np.inf
+        for start, end in sorted(recording):
+            total += max(0.0, end - max(start, covered))
+            covered = max(covered, end)
+    return total / 60.0
+
+
 def summary(rows: list[PlannedStretch]) -> str:
-    """Minutes of each source and tag, for a person."""
+    """Minutes of each source and tag, and of what is there once only, for a person."""
     lines = []
     for key in ("source", "tag"):
         minutes: dict[str, float] = {}
@@ -239,7 +258,13 @@ def summary(rows: list[PlannedStretch]) -> str:
             ", ".join(f"{name} {value:.1f}" for name, value in sorted(minutes.items(), key=lambda pair: -pair[1]))
         )
     total = sum(row.duration for row in rows) / 60.0
-    return f"{len(rows)} stretches, {total:.1f} min\nby source: {lines[0]}\nby tag: {lines[1]}"
+    embedded = {recording_of(f"{SOURCE}/{name}") for name in CLIP_NAMES}
+    shared = unique_minutes([row for row in rows if recording_of(row.clip) in embedded])
+    return (
+        f"{len(rows)} stretches of {len({recording_of(row.clip) for row in rows})} recordings, {total:.1f} min, "
+        f"{unique_minutes(rows):.1f} min unique, {shared:.1f} min of them in the {SOURCE} clips too\n"
+        f"by source: {lines[0]}\nby tag: {lines[1]}"
+    )
 
 
 def main(config: Config) -> list[PlannedStretch]:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from dataset.splits import SplitConfig, part_of, split_sequences
+from dataset.splits import SplitConfig, part_of, recording_of, split_sequences
 from dataset.store import Store
 
 
-def test_parts_are_disjoint_and_keep_a_clip_together(tmp_path, build_dynamics) -> None:
+def test_parts_are_disjoint_and_keep_a_recording_together(tmp_path, build_dynamics) -> None:
     """Whatever the seed or stretch, a clip is in one part; the parts make up everything."""
     store = Store.create(tmp_path)
     store.append([build_dynamics(f"made-up-{i}", frames=3, clip=f"made-up/{i // 3}") for i in range(60)])
@@ -43,7 +43,7 @@ def test_a_part_never_changes() -> None:
 
 
 def test_held_out_names_are_tested_whatever_their_hash(tmp_path, three_sequences) -> None:
-    """By clip or by subject; an unknown name is an error."""
+    """By recording or by subject; an unknown name is an error."""
     store = Store.create(tmp_path)
     store.append(three_sequences)
     config = SplitConfig(by="subject", validation=0.0, test=0.0)
@@ -58,3 +58,40 @@ def test_shares_that_leave_nothing_to_train_are_refused() -> None:
     for shares in ({"validation": 0.5, "test": 0.5}, {"validation": -0.1}):
         with pytest.raises(ValueError, match="expected shares >= 0 that leave some to train"):
             SplitConfig(**shares)
+
+
+ALIASES = {
+    "cmu/02_01": (
+        "cmu_amc/cmu_amc/02/02_01@0.00", "cmu_bvh/cmu_bvh/takes_02_05_06/02_01@1.50", "cmu_bvh/takes_02_05_06/02_01.bvh",
+        "cmu_amc/02/02_01.amc", "02/02_01", "CMU/02/02_01_poses.npz",
+    ),
+    "cmu/69_07": ("snu_interactive/snu_interactive/cmu69_turn/69_07_1@14.50", "snu_interactive/cmu69_turn/69_07_2.bvh"),
+    "humanoid3d/punch": (
+        "embedded/punch", "deepmimic/deepmimic/humanoid3d_punch@0.00", "deepmimic/humanoid3d_punch.txt", "x/humanoid3d_punch",
+    ),
+    "snu_timecritical/s_005_1_1": ("snu_timecritical/snu_timecritical/s_005_1_1@0.00", "snu_timecritical/s_005_1_1.bvh"),
+    "cmu_bvh/acrnn/salsa/01": ("cmu_bvh/cmu_bvh/acrnn/salsa/01@0.17", "cmu_bvh/acrnn/salsa/01.bvh"),
+}  # fmt: skip
+"""Names under which one recording comes into data sets, lists and folders."""
+
+
+def test_a_recording_has_one_name() -> None:
+    """Whatever its format, package and stretch; a name of its own is left alone."""
+    for recording, names in ALIASES.items():
+        assert {recording_of(name) for name in (*names, recording)} == {recording}
+    own = ["toy/02_01", "embedded/walk", "embedded/run", "cmu_amc/02/02_10", "cmu_amc/02/02_01", "x/1_2_3_4"]
+    assert len({recording_of(name) for name in own}) == len(own)
+
+
+def test_all_names_of_a_recording_are_in_one_part(tmp_path, build_dynamics) -> None:
+    """Also where one of them is held out; hashed by itself each would go its own way."""
+    store = Store.create(tmp_path)
+    clips = [name for names in ALIASES.values() for name in names]
+    store.append([build_dynamics(f"made-up-{i}", frames=3, clip=clip) for i, clip in enumerate(clips)])
+    config = SplitConfig(validation=0.3, test=0.3)
+    assert any(len({part_of(name, config) for name in names}) > 1 for names in ALIASES.values())
+    for held_out in ((), ("embedded/punch",), ("deepmimic/humanoid3d_punch",)):
+        parts = split_sequences(store.sequences, config, held_out=held_out)
+        where = {store.sequences[i].clip: part for part, rows in parts.items() for i in rows}
+        assert all(len({where[name] for name in names}) == 1 for names in ALIASES.values())
+        assert not held_out or where["x/humanoid3d_punch"] == "test"

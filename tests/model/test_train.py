@@ -12,7 +12,6 @@ from model import config, evaluate, train
 from model.batches import NO_AUGMENTATION
 from model.checkpoint import CHECKPOINT
 from model.imdys import ImDySConfig
-from model.loading import recording_of, split_store
 from model.weights import load_solver, read_card
 
 
@@ -142,20 +141,6 @@ def test_the_command_line_takes_a_preset_and_overrides():
     assert config.parse(["--data", "d", "--out", "o"]).batch_size == 2400
     with pytest.raises(ValueError, match="expected one of smoke, demo, full, paper"):
         config.parse(["--preset", "huge"])
-
-
-def test_stretches_of_one_recording_are_never_in_two_parts(sway_sequences, tmp_path):
-    """`toy/walk@0.00` and `toy/walk@4.00` are the same walk."""
-    cut = [
-        dataclasses.replace(item, clip=f"toy/walk{number // 4}@{number % 4}.00")
-        for number, item in enumerate(sway_sequences)
-    ]
-    Store.create(tmp_path).append(cut)
-    store = Store.open(tmp_path)
-    parts = split_store(store, SplitConfig(validation=0.3, test=0.3), held_out=("toy/walk2@1.00",))
-    recordings = [{recording_of(store.sequences[i].clip) for i in part} for part in parts.values()]
-    assert sum(map(len, recordings)) == 5 and len(set.union(*recordings)) == 5
-    assert "toy/walk2" in recordings[list(parts).index("test")]
 
 
 def test_settings_and_data_that_cannot_work_are_refused(store, tmp_path):

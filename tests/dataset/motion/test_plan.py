@@ -17,6 +17,7 @@ from dataset.motion.plan import (
     planned_motion,
     read_plan,
     summary,
+    unique_minutes,
     write_plan,
 )
 from dataset.motion.screen import screen_motion
@@ -53,6 +54,19 @@ def test_a_list_survives_writing_and_reading(tmp_path: Path) -> None:
     write_plan(rows, tmp_path / "deep" / "plan.csv")
     assert read_plan(tmp_path / "deep" / "plan.csv") == rows
     assert "2 stretches" in summary(rows)
+
+
+def test_what_two_files_show_of_one_recording_counts_once() -> None:
+    """The same take as AMC and BVH, overlapping stretches of one file, and a clip that the wheel has too."""
+    rows = [
+        row(clip="cmu_amc/02/02_01.amc", start=0.0, end=60.0), row(clip="cmu_bvh/takes/02_01.bvh", start=30.0, end=90.0),
+        row(clip="cmu_bvh/takes/02_01.bvh", start=120.0, end=150.0), row(clip="cmu_bvh/takes/02_02.bvh", start=0.0, end=60.0),
+        row(clip="deepmimic/humanoid3d_punch.txt", start=0.0, end=30.0),
+    ]  # fmt: skip
+    assert unique_minutes(rows) == pytest.approx(3.5)
+    assert summary(rows).startswith(
+        "5 stretches of 3 recordings, 4.0 min, 3.5 min unique, 0.5 min of them in the embedded clips too\n"
+    )
 
 
 @pytest.mark.parametrize(
