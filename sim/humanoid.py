@@ -18,8 +18,8 @@ import numpy as np
 
 from dataset.body.mjcf import HumanoidConfig, humanoid_mjcf, joint_gains
 from dataset.body.model import BodyModel
-from dataset.schema import Motion
 from dataset.skeleton import BODY_NAMES, JOINT_NAMES, NUM_BODIES, NUM_JOINTS
+from sim.engine_warnings import install
 
 NUM_QPOS = 7 + 4 * NUM_JOINTS
 NUM_QVEL = 6 + 3 * NUM_JOINTS
@@ -112,10 +112,6 @@ class Humanoid:
         """Skeleton pose of generalised positions: root_pos (T, 3) [m] and quat (T, N, 4) wxyz."""
         return qpos[:, :3].copy(), qpos[:, self.quat_columns]
 
-    def motion_qpos(self, motion: Motion) -> np.ndarray:
-        """Generalised positions of a motion, shape (T, 99)."""
-        return self.qpos(motion.root_pos, motion.quat)
-
 
 def _rounded(body: BodyModel) -> BodyModel:
     """The body to 0.1 µm, 0.1 mg and 1e-9 kg·m², so that machines that differ in the last bits simulate the same one."""
@@ -138,9 +134,12 @@ def _rounded(body: BodyModel) -> BodyModel:
 def make_humanoid(body: BodyModel, config: HumanoidConfig | None = None) -> Humanoid:
     """Compile the humanoid of a body (rounded, see `_rounded`; `Humanoid.body` is the rounded one).
 
+    Also takes over MuJoCo's warnings in this process (`sim.engine_warnings`).
+
     Raises:
         ValueError: The model text does not compile; the message carries MuJoCo's reason.
     """
+    install()
     config, body = config or HumanoidConfig(), _rounded(body)
     try:
         model = mujoco.MjModel.from_xml_string(humanoid_mjcf(body, config))

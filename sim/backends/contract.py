@@ -16,20 +16,6 @@ import numpy as np
 from sim.humanoid import NUM_QPOS, NUM_QVEL, Humanoid
 
 
-@dataclass(frozen=True, kw_only=True)
-class Capabilities:
-    """What a caller may rely on."""
-
-    name: str
-    """Backend as named on the command line."""
-    is_deterministic: bool
-    """Same states and targets give the same bits, whatever the number of environments or threads."""
-    has_substep_contacts: bool
-    """Contacts and servo forces are those of every physics substep, not of every call."""
-    is_closing: bool
-    """Recorded torques and contacts satisfy the equations of motion to rounding (1e-8 body weights)."""
-
-
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SubstepTrace:
     """Everything that acted in K substeps of E environments.
@@ -91,11 +77,6 @@ class PhysicsBackend(Protocol):
     @property
     def humanoid(self) -> Humanoid:
         """Humanoid that every environment simulates."""
-        ...
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What a caller may rely on."""
         ...
 
     def reset(self, qpos: np.ndarray, qvel: np.ndarray) -> None:

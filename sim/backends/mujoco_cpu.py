@@ -13,15 +13,13 @@ Axis legend: E environments, K substeps, N = 24 bodies.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-
 import mujoco
 import mujoco.rollout
 import numpy as np
 
 from dataset.skeleton import NUM_BODIES
-from sim.backends.contract import Capabilities, SubstepTrace
+from sim.backends.contract import SubstepTrace
+from sim.engine_warnings import install
 from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, Humanoid
 
 NUM_STATE = 1 + NUM_QPOS + NUM_QVEL
@@ -30,23 +28,16 @@ _CONTACT_WIDTH = 9
 _NUM_CONTACT = _CONTACT_WIDTH * NUM_BODIES
 _CLOCK_START = 1.0  # an auto-reset sets the clock to zero: one in the first substep would not show from zero
 
-_log = logging.getLogger(__name__)
-
-
-def _log_warning(text: str) -> None:
-    _log.debug("MuJoCo: %s", text)
-
 
 class MujocoCpu:
     """Environments of one humanoid on CPU threads. Satisfies `sim.backends.contract.PhysicsBackend`."""
 
-    def __init__(self, humanoid: Humanoid, *, nthread: int = 1, max_bytes: int = 512 * 2**20) -> None:
+    def __init__(self, humanoid: Humanoid, *, nthread: int = 1) -> None:
         """Start the thread pool.
 
         Args:
             humanoid: What each environment simulates; its model must have sensors.
             nthread: Threads of the pool; 1 steps on the calling thread.
-            max_bytes: Bound on the memory of one group of environments in `rollout_groups` [bytes].
 
         Raises:
             ValueError: No sensors in the model, or fewer than one thread.
@@ -59,10 +50,8 @@ class MujocoCpu:
             )
         if nthread < 1:
             raise ValueError(f"nthread: expected at least 1, got {nthread}")
-        # Without a handler MuJoCo writes MUJOCO_LOG.TXT into the working directory; the traces carry the warnings.
-        mujoco.set_mju_user_warning(_log_warning)
+        install()  # a humanoid need not come from make_humanoid
         self._humanoid = humanoid
-        self._max_bytes = max_bytes
         self._data = [mujoco.MjData(model) for _ in range(nthread)]
         self._pool = mujoco.rollout.Rollout(nthread=nthread if nthread > 1 else 0)
         self._single = self._pool if nthread == 1 else mujoco.rollout.Rollout(nthread=0)
@@ -72,11 +61,6 @@ class MujocoCpu:
     def humanoid(self) -> Humanoid:
         """Humanoid that every environment simulates."""
         return self._humanoid
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What a caller may rely on."""
-        return Capabilities(name="mujoco_cpu", is_deterministic=True, has_substep_contacts=True, is_closing=True)
 
     def close(self) -> None:
         """Stop the threads."""
@@ -108,7 +92,6 @@ class MujocoCpu:
         ctrl: np.ndarray,
         *,
         warmstart: np.ndarray | None = None,
-        restart_every: int | None = None,
         residual: np.ndarray | None = None,
         has_reasons: bool = True,
     ) -> SubstepTrace:
@@ -117,8 +100,6 @@ class MujocoCpu:
         Args:
             ctrl: Servo targets [rad], shape (E, K, 69).
             warmstart: Start of the contact solver, shape (1 or E, 75); None for zero.
-            restart_every: Start the contact solver from zero again every so many substeps, as calls of that length
-                would: what replays a search that stepped so. One environment only; None for never.
             residual: Wrench to apply to the pelvis (`SubstepTrace.residual`), shape (E, K, 6); None for none.
             has_reasons: Name the warning that ended an environment; in a batch that repeats the environment up to
                 there. Without it the name is `WARNED`.
@@ -130,38 +111,10 @@ class MujocoCpu:
             ValueError: Wrong shape, or `reset` was never called.
         """
         start = self._checked_start(ctrl, warmstart, residual)
-        if restart_every is not None and (start.shape[0] != 1 or restart_every < 1):
-            raise ValueError(
-                f"restart_every: expected at least 1, with 1 environment, got {restart_every} with {start.shape[0]}"
-            )
-        trace = self._rollout(start, ctrl, warmstart, residual, has_reasons, restart_every)
+        trace = self._rollout(start, ctrl, warmstart, residual, has_reasons)
         self._state = trace.state[:, -1].copy()
         self._state[:, 0] = _CLOCK_START
         return trace
-
-    def rollout_groups(self, ctrl: np.ndarray, *, has_reasons: bool = True) -> Iterator[tuple[slice, SubstepTrace]]:
-        """As `rollout` from zero warm start, in groups of environments whose traces stay below `max_bytes`.
-
-        Args:
-            ctrl: Servo targets [rad], shape (E, K, 69).
-            has_reasons: As in `rollout`.
-
-        Yields:
-            Environments of the group, and their trace.
-
-        Raises:
-            ValueError: Wrong shape, or `reset` was never called.
-        """
-        start = self._checked_start(ctrl, None, None)
-        per_environment = 8 * (ctrl.shape[1] + 1) * (2 * NUM_STATE + _NUM_CONTACT + NUM_CTRL)
-        group = max(len(self._data), self._max_bytes // per_environment)
-        end = start.copy()
-        for first in range(0, start.shape[0], group):
-            members = slice(first, min(first + group, start.shape[0]))
-            trace = self._rollout(start[members], ctrl[members], None, None, has_reasons)
-            end[members, 1:] = trace.state[:, -1, 1:]
-            yield members, trace
-        self._state = end
 
     def _checked_start(self, ctrl: np.ndarray, warmstart: np.ndarray | None, residual: np.ndarray | None) -> np.ndarray:
         if self._state is None:
@@ -182,7 +135,6 @@ class MujocoCpu:
         warmstart: np.ndarray | None,
         residual: np.ndarray | None,
         has_reasons: bool,
-        restart_every: int | None = None,
     ) -> SubstepTrace:
         count, substeps = ctrl.shape[:2]
         state = np.empty((count, substeps + 1, NUM_STATE))
@@ -190,18 +142,8 @@ class MujocoCpu:
         if count == 1:
             # The one MjData that stepped it still holds the warning counters and the warm start.
             sensors = np.empty((1, substeps, _NUM_CONTACT + NUM_CTRL))
-            reason = ""
-            for first in range(0, substeps, restart_every or substeps):
-                part = slice(first, min(first + (restart_every or substeps), substeps))
-                push = None if residual is None else residual[:, part]
-                after = state[:, part.start + 1 : part.stop + 1]
-                self._step(self._single, state[:, first], ctrl[:, part], warmstart, push, after, sensors[:, part])
-                warmstart = None
-                reason = self._counted_warnings()
-                if reason:
-                    state[:, part.stop :] = state[:, part.stop]
-                    sensors[:, part.stop :] = 0.0
-                    break
+            self._step(self._single, state[:, 0], ctrl, warmstart, residual, state[:, 1:], sensors)
+            reason = self._counted_warnings()
             valid = self._sound_substeps(state[:, :, 0], bool(reason))
             final = self._data[0].qacc_warmstart[None].copy()
             reasons = (reason,)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from dataset.skeleton import GRAVITY
+from kernels.grf import accumulate_contact_wrench, finish_contact_wrench, start_contact_wrench
+from kernels.momentum import add_substep, start_impulse
 from sim.acting_torque import acting_torque
 from sim.backends.mujoco_cpu import MujocoCpu
 from sim.record import Origin, RecordConfig, RecordReport, record
@@ -64,6 +66,26 @@ def test_a_record_says_where_it_comes_from_and_stores_32_bits(humanoid, calm):
         value = getattr(dynamics, field.name)
         if isinstance(value, np.ndarray) and value.dtype.kind == "f":
             assert value.dtype == (np.float64 if field.name == "closure_error" else np.float32)
+
+
+def test_summing_substep_by_substep_gives_the_same_record(humanoid, calm):
+    """The streaming forms of the kernels, one substep at a time, as a simulator without stored substeps would run them."""
+    [dynamics], _ = record(humanoid, calm, ORIGIN, config=ALL)
+    sums, torque = start_contact_wrench(61), acting_torque(humanoid, calm)
+    impulse = []
+    for k in range(300):
+        if k % 5 == 0:
+            total, error = start_impulse(1)
+        add_substep(total, error, torque[k : k + 1], calm.substep)
+        wrench = (x[0, k : k + 1] for x in (calm.ground_force, calm.ground_torque, calm.ground_point))
+        accumulate_contact_wrench(*sums, *wrench, substeps_per_frame=5, first_substep=k)
+        if k % 5 == 4:
+            impulse.append((total + error)[0])
+    np.testing.assert_array_equal(dynamics.impulse, np.array(impulse, dtype=np.float32))
+    ground = finish_contact_wrench(*sums, substeps_per_frame=5)
+    for name in ("grf", "grf_mean", "cop", "free_moment", "is_edge"):
+        stored = getattr(dynamics, name)
+        np.testing.assert_array_equal(stored, getattr(ground, name).astype(stored.dtype))
 
 
 def test_behind_the_transient_the_first_frame_averages_over_both_sides(humanoid, calm):

@@ -67,11 +67,6 @@ class TrackedClip:
         """Whether one stretch covers the whole clip."""
         return len(self.stretches) == 1 and self.stretches[0].start == 0 and self.stretches[0].end == self.num_knots
 
-    @property
-    def share(self) -> float:
-        """Tracked share of the clip."""
-        return sum(stretch.end - stretch.start for stretch in self.stretches) / max(self.num_knots, 1)
-
 
 @dataclass(eq=False)
 class _Path:

@@ -26,7 +26,7 @@ POSE, ROOT, POSITION, COM, COM_VEL, MOMENTUM, FEET, SOFT, RANGE, CLEAR = range(1
 """Places of the weights in the weight vector."""
 _FIXED = 6 * (NUM_BODIES - 1) + 3 + 3 * NUM_BODIES + 9
 LOST = 100.0
-"""Every residual of a roll-out whose state is no longer finite."""
+"""Every residual of a roll-out whose state is no longer finite, or that the engine gave up."""
 
 
 def num_residuals(checkpoints: int, feet: int, pairs: int, substeps: int, soft_lag: int) -> int:

@@ -27,7 +27,7 @@ from sim.imitation.tracker.config import SearchConfig, pose_weights, searched_co
 from sim.imitation.tracker.feedforward import rotation_vector
 from sim.imitation.tracker.limits import clearance_capsules, joint_ranges
 from sim.imitation.tracker.reference import ReferenceTrajectory
-from sim.imitation.tracker.residuals import num_residuals, rollout_residuals
+from sim.imitation.tracker.residuals import LOST, num_residuals, rollout_residuals
 from sim.imitation.tracker.sampled_gauss_newton import damped_steps
 from sim.imitation.tracker.servo_targets import fill_controls
 from sim.imitation.tracker.whole_body import whole_body_state
@@ -231,6 +231,9 @@ class Tracker:
             *self.arrays, self.range_low[at], self.range_high[at], self.ends, self.radius, self.pairs, self.ref_pos[at],
             self.ref_rot[at], self.ref_quat[at], self.ref_summary[at], self.ref_depth[at], simulated,
         )  # fmt: skip
+        # At any warning the engine stops a sample and repeats its state: a finite pose that nobody simulated.
+        behind = moment.state[0] + steps * self.planning.substep - states[:, -1, 0]
+        simulated[~(np.abs(behind) < 0.5 * self.planning.substep)] = LOST
         scaled = offsets / (self.widths * search.width_scale)
         factor = 1.0 / np.sqrt(plans[0].size)
         size = np.sqrt(search.weights.offset_size) * factor * scaled[:, 1:].reshape(count, -1)
@@ -247,4 +250,8 @@ class Tracker:
             self.base[first : first + self.execute_steps], offsets, self.columns, self.execute_steps, controls
         )
         states, _ = self._roll(self.humanoid.model, moment, controls)
-        return Moment(states[0, -1].copy(), self.data.qacc_warmstart.copy())
+        state = states[0, -1].copy()
+        if any(item.number for item in self.data.warning):
+            # The engine stopped or was reset: what follows is not this motion, and NaN makes the search go back.
+            state[:] = np.nan
+        return Moment(state, self.data.qacc_warmstart.copy())

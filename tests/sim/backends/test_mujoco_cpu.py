@@ -87,21 +87,6 @@ def test_results_do_not_depend_on_threads_or_company(humanoid, backend, rest_sta
         assert np.array_equal(alone.ground_force[0], together.ground_force[row])
 
 
-def test_groups_bound_the_memory_and_change_nothing(humanoid, rest_state, random_targets):
-    states = several_states(humanoid, rest_state, 5)
-    ctrl = random_targets(20, 0.3, environments=5)
-    backend = MujocoCpu(humanoid, max_bytes=2 * 8 * 21 * 700)
-    backend.reset(*states)
-    groups = list(backend.rollout_groups(ctrl))
-    assert [members for members, _ in groups] == [slice(0, 2), slice(2, 4), slice(4, 5)]
-    continued = backend.rollout(ctrl)
-    backend.reset(*states)
-    whole = backend.rollout(ctrl)
-    for members, trace in groups:
-        assert np.array_equal(trace.state, whole.state[members])
-    assert np.array_equal(continued.state, backend.rollout(ctrl).state)
-
-
 def test_handing_on_the_warm_start_makes_two_calls_one(humanoid, rest_state, random_targets):
     ctrl = random_targets(120, 0.3)
     backend = MujocoCpu(humanoid)
@@ -112,18 +97,6 @@ def test_handing_on_the_warm_start_makes_two_calls_one(humanoid, rest_state, ran
     second = backend.rollout(ctrl[:, 47:], warmstart=first.warmstart)
     assert np.array_equal(second.qpos, whole.qpos[:, 47:])
     assert np.array_equal(second.ground_force, whole.ground_force[:, 47:])
-
-
-def test_restarting_the_solver_repeats_calls_that_started_from_zero(humanoid, rest_state, random_targets):
-    ctrl = random_targets(25, 0.3)
-    backend = MujocoCpu(humanoid)
-    backend.reset(*rest_state(humanoid))
-    parts = [backend.rollout(ctrl[:, first : first + 10]) for first in (0, 10, 20)]
-    backend.reset(*rest_state(humanoid))
-    replay = backend.rollout(ctrl, restart_every=10)
-    assert np.array_equal(replay.qvel[:, :11], parts[0].qvel)
-    assert np.array_equal(replay.qvel[:, 20:], parts[2].qvel)
-    assert np.array_equal(replay.servo_force[:, 10:20], parts[1].servo_force)
 
 
 @pytest.mark.parametrize("environments", [1, 3])
@@ -149,13 +122,12 @@ def test_an_automatic_reset_is_noticed_where_it_happens(humanoid, backend, rest_
     assert trace.valid_substeps.tolist() == [0] + [8] * (environments - 1)
 
 
-@pytest.mark.parametrize("restart", [None, 5])
-def test_a_warning_is_counted_from_the_start_of_the_trace(humanoid, rest_state, random_targets, restart):
+def test_a_warning_is_counted_from_the_start_of_the_trace(humanoid, rest_state, random_targets):
     ctrl = random_targets(20, 0.1)
     ctrl[0, 12, 0] = np.inf
     backend = MujocoCpu(humanoid)
     backend.reset(*rest_state(humanoid))
-    trace = backend.rollout(ctrl, restart_every=restart)
+    trace = backend.rollout(ctrl)
     assert (trace.valid_substeps[0], trace.warnings[0]) == (12, "BADCTRL")
     assert np.all(np.isfinite(trace.state))
 

@@ -68,8 +68,15 @@ def test_a_body_that_leans_on_nothing_is_put_over_its_feet(standing, sway):
     filtered = filter_motion(standing, leaning)
     assert missing(standing, leaning) > 0.05
     assert missing(standing, filtered) < 0.25 * missing(standing, leaning)
-    moved = distance(standing, filtered, leaning)
-    assert moved[:, [foot[0] for foot in FEET]].max() < 0.5 * moved[:, BODY_INDEX["Chest"]].max()
+    here, there = (
+        forward_kinematics(standing.body.offset, motion.root_pos, motion.quat)[0] for motion in (filtered, leaning)
+    )
+    moved = here - there
+    feet, chest = moved[:, [foot[0] for foot in FEET]], moved[:, BODY_INDEX["Chest"]]
+    # Along the floor, where the body has to go: measured 3 mm at the feet and 20 mm at the chest. Heights change together
+    # (6 mm at both, where the arms' swing ends), so the full distances at most say 0.34.
+    assert np.linalg.norm(feet[..., :2], axis=-1).max() < 0.25 * np.linalg.norm(chest[:, :2], axis=-1).max()
+    assert np.abs(feet[..., 2]).max() < 0.01
 
 
 def test_in_the_air_the_mass_centre_falls_with_gravity(standing, sway):

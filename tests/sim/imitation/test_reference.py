@@ -6,6 +6,11 @@ import mujoco
 import numpy as np
 import pytest
 
+from dataset import rotation
+from dataset.kinematics import forward_kinematics
+from dataset.motion.ground import center_of_mass
+from dataset.skeleton import FEET, GRAVITY
+from sim.imitation.tracker.dynamics_filter import feasible_reference
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque, rotation_vector
 from sim.imitation.tracker.reference import make_reference
 
@@ -31,16 +36,31 @@ def test_a_motion_that_is_too_short_is_refused_by_name(standing, sway):
         make_reference(standing, short)
 
 
-def test_feedforward_of_quiet_standing_carries_the_body_weight(standing, sway):
-    """At rest the contacts supply the root's six rows, so hip torques stay those of a standing person."""
-    reference = make_reference(standing, sway)
-    torque = feedforward_torque(standing, reference).reshape(reference.num_samples, -1, 3)
-    assert np.abs(torque[:, [0, 1]]).max() < 60.0  # N·m at the hips; the whole weight at arm's length would be hundreds
+def test_feedforward_of_leaning_forward_carries_the_body_weight_at_the_ankles(standing, sway):
+    """A body that stands still, tilted by 3 degrees about its ankles, is held there: together m·g times the lever.
+
+    Without the contacts' forces the ankles would carry no more than the feet's own weight.
+    """
+    tilt, pivot = rotation.from_axis_angle((0.0, 1.0, 0.0), np.radians(3.0)), np.array([0.0, 0.0, 0.08])
+    quat = np.repeat(sway.quat[:1], 37, axis=0)
+    quat[:, 0] = rotation.multiply(tilt, quat[:, 0])
+    for ankle, _ in FEET:
+        quat[:, ankle] = rotation.conjugate(tilt)
+    root_pos = pivot + rotation.rotate(tilt, np.repeat(sway.root_pos[:1], 37, axis=0) - pivot)
+    leaning = dataclasses.replace(sway, root_pos=root_pos, quat=quat)
+    reference = make_reference(standing, leaning)
+    torque = feedforward_torque(standing, reference)[reference.num_samples // 2].reshape(-1, 3)
+    body_pos, body_quat = forward_kinematics(standing.body.offset, root_pos[:1], quat[:1])
+    ankles = [foot[0] for foot in FEET]
+    lever = (center_of_mass(standing.body, body_pos, body_quat)[0] - body_pos[0, ankles].mean(axis=0))[0]
+    assert lever == pytest.approx(0.041, abs=0.003)
+    carried = torque[[ankle - 1 for ankle in ankles], 1].sum()
+    assert carried == pytest.approx(standing.body.mass.sum() * GRAVITY * lever, rel=0.1)
 
 
 def test_targets_do_not_depend_on_the_last_bits_of_the_motion(standing, sway):
     shifted = dataclasses.replace(sway, root_pos=sway.root_pos + 1e-12, quat=sway.quat * (1.0 + 1e-13))
-    one, two = (make_reference(standing, motion) for motion in (sway, shifted))
+    one, two = (feasible_reference(standing, motion) for motion in (sway, shifted))
     targets = [base_targets(standing, reference, feedforward_torque(standing, reference)) for reference in (one, two)]
     np.testing.assert_array_equal(*targets)
     for first, second in zip(one.start(0), two.start(0), strict=True):
