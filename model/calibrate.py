@@ -25,7 +25,7 @@ from dataset.lab.simulated import foot_wrench, simulated_trial
 from dataset.schema import Dynamics
 from dataset.splits import Part, SplitConfig, split_sequences
 from dataset.store import Store
-from model.lab_metrics import window_forces
+from model.lab_metrics import forces_at
 from model.markers import LAB_SETS
 from model.metrics import FOOT_FORCE
 from model.physics.estimate import marker_physics
@@ -78,7 +78,7 @@ def sequence_errors(record: Dynamics, solver: TrainedSolver, number: int, noise:
         "truth": truth,
     }
     try:
-        physics = window_forces(marker_physics(trial, mass), alone.time_T) / mass - truth
+        physics = forces_at(marker_physics(trial, mass), alone.time_T) / mass - truth
     except ValueError:  # a marker set without what the segments need, or a stretch too short to filter
         physics = np.full(truth.shape, np.nan)
     return found | {"physics": physics}

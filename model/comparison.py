@@ -12,10 +12,9 @@ import numpy as np
 
 from dataset.lab.plates import MeasuredFeet, center_of_pressure, measure_feet, window_mean
 from dataset.schema import LabTrial
-from model.baselines import Predictor, mean_predictor, weight_over_contact
+from model.baselines import lab_baselines
 from model.kinetics import Kinetics
 from model.lab_metrics import HALF_WINDOW, Comparison, LabErrors, compare, summarise
-from model.physics.estimate import marker_physics
 from model.physics.forces import FootForces
 
 
@@ -35,11 +34,6 @@ class TrialComparison:
     """Baselines that cannot be computed on this trial, with the reason."""
     notes: tuple[str, ...]
     """Rejected stretches of the plates."""
-
-
-def lab_baselines() -> dict[str, Predictor]:
-    """What every prediction is shown beside: two baselines and marker-only physics."""
-    return {"physics": marker_physics, "weight over contact": weight_over_contact, "mean": mean_predictor()}
 
 
 def compare_methods(trial: LabTrial, kinetics: Kinetics) -> TrialComparison:

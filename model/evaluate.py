@@ -30,7 +30,7 @@ from model.losses import Targets
 from model.markers import training_pool
 from model.metrics import UNITS, ErrorSums, Estimate
 from model.weights import DEFAULT_WEIGHTS, error_table, load_solver
-from model.window_baselines import Baseline, matching_rows, mean_estimate, weight_over_contact
+from model.window_baselines import Baseline, matching_rows, mean_estimate, weight_over_true_contact
 
 SOLVER, MEAN, CONTACT, SIMULATED = "solver", "training mean", "weight over true contact", "simulated baseline"
 """Names of the methods in tables."""
@@ -111,7 +111,7 @@ def evaluate(
 
     With `simulated`, every method is counted on the windows that the simulated baseline has, and on no others.
     """
-    baselines: dict[str, Baseline] = {MEAN: mean_estimate(model.scaling), CONTACT: weight_over_contact}
+    baselines: dict[str, Baseline] = {MEAN: mean_estimate(model.scaling), CONTACT: weight_over_true_contact}
     methods = [SOLVER, *baselines, *([SIMULATED] if simulated else [])]
     rows = matching_rows(frames, simulated) if simulated else None
     overall = {method: ErrorSums() for method in methods}

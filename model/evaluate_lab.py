@@ -20,31 +20,17 @@ from dataset.atomic import write_json, write_text
 from dataset.lab.plates import MeasuredFeet, measure_feet
 from dataset.lab.read import read_trial
 from dataset.schema import LabTrial
-from model.baselines import Predictor, mean_predictor, weight_over_contact
+from dataset.skeleton import FEET
+from model.baselines import TRAINING_MEAN, Predictor, constant_force, lab_baselines
 from model.lab_metrics import Comparison, LabErrors, best_delay, compare, summarise
-from model.physics.estimate import marker_physics
+from model.lab_trials import USES, LabFile, disclosure, tuned_on, walking_trials
 from model.physics.forces import FootForces
 from model.physics.mass import mass_from_forces
+from model.scaling import Scaling
 from model.trial_kinetics import load_trained, solver_predictors
 from model.weights import DEFAULT_WEIGHTS
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class LabFile:
-    """One trial of the evaluation."""
-
-    group: str
-    """Row of the table."""
-    subject: str
-    """Person; the time offset of the synchronised rows is fitted per subject."""
-    markers: Path
-    """C3D or TRC file."""
-    forces: Path | None = None
-    """MOT file with the forces, where the marker file has no plates."""
-    mass_from_forces: bool = False
-    """Take the mass from the plates instead of the file (the model's mass is known to be wrong, or there is none)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +53,8 @@ class Row:
 
     group: str
     """Data set and condition."""
+    tuned_on: str
+    """Whether anything was chosen on this data set (`model.lab_trials`)."""
     predictor: str
     """Name of the predictor."""
     num_trials: int
@@ -81,73 +69,24 @@ class Row:
     """Fitted delay of the plates per subject [ms]."""
 
 
-def walking_trials(data: Path) -> list[LabFile]:
-    """The real walking trials below `data/lab` that have full-body markers and plates.
-
-    Raises:
-        FileNotFoundError: the folder holds none of them.
-    """
-    lab, found = data / "lab", []
-    for speed, name in (("C4", "schreiber2019 preferred"), ("C5", "schreiber2019 fast")):
-        found += [
-            LabFile(group=name, subject=path.parent.name, markers=path)
-            for path in sorted(lab.glob(f"schreiber2019/*/*_{speed}_*.c3d"))
-        ]
-    for path in sorted(lab.glob("opencap_subject4/MarkerData/walking*.trc")):
-        forces = path.parent.parent / "GRF" / f"{path.stem}_grf.mot"
-        found.append(
-            LabFile(group="opencap_subject4", subject="subject4", markers=path, forces=forces, mass_from_forces=True)
-        )
-    for kind in ("Straight", "Turn"):
-        found += [
-            LabFile(group=f"biomechzoo_children {kind.lower()}", subject=path.parent.parent.name, markers=path)
-            for path in sorted(lab.glob(f"biomechzoo_children/*/{kind}/*.c3d"))
-        ]
-    walk = lab / "rajagopal2015" / "walk"
-    if (walk / "markers_walk.trc").exists():
-        found.append(
-            LabFile(
-                group="rajagopal2015",
-                subject="subject",
-                markers=walk / "markers_walk.trc",
-                forces=walk / "grf_walk.mot",
-                mass_from_forces=True,
-            )
-        )
-    overground = lab / "lenhart2015" / "overground_17.trc"
-    if overground.exists():  # its model's 62 kg and its plates' 73.6 kg disagree
-        found.append(
-            LabFile(
-                group="lenhart2015",
-                subject="subject",
-                markers=overground,
-                forces=overground.with_name("overground_17_grf.mot"),
-                mass_from_forces=True,
-            )
-        )
-    treadmill = lab / "gaitalytics" / "treadmill_events.c3d"
-    if treadmill.exists():
-        found.append(LabFile(group="gaitalytics treadmill", subject="SI02", markers=treadmill))
-    if not found:
-        raise FileNotFoundError(
-            f"{lab}: expected the laboratory trials of data/README.md, found none; unpack the "
-            "data and set "
-            "IMDYLAB_DATA or --data"
-        )
-    return found
+def training_mean(scaling: Scaling) -> np.ndarray:
+    """Mean force on each foot in a solver's training data [N/kg], heading axes, shape (F, 3)."""
+    mean = scaling.grf_mean.double().numpy()
+    return np.stack([mean[list(bodies)].sum(axis=0) for bodies in FEET])
 
 
 def default_predictors(weights: Path = DEFAULT_WEIGHTS) -> dict[str, Predictor]:
-    """The baselines, the marker-only physics and, where there are weights, the solver alone and anchored to Newton.
+    """Baselines, marker-only physics and, where there are weights, their training mean, the solver, and it under Newton.
 
     Raises:
         ValueError: weights other than the shipped ones do not exist, or they cannot be read.
     """
-    predictors = {"mean": mean_predictor(), "weight over contact": weight_over_contact, "physics": marker_physics}
     if weights == DEFAULT_WEIGHTS and not weights.is_file():
         logger.warning("%s: no weights, so the table has no solver; train with `python -m model.train`", weights)
-        return predictors
-    return predictors | solver_predictors(load_trained(weights))
+        return lab_baselines()
+    solver = load_trained(weights)
+    mean = constant_force(training_mean(solver.model.scaling))
+    return {TRAINING_MEAN: mean} | lab_baselines() | solver_predictors(solver)
 
 
 def load(file: LabFile) -> tuple[LabTrial, MeasuredFeet, float]:
@@ -226,6 +165,7 @@ def evaluate(
             rows.append(
                 Row(
                     group=group,
+                    tuned_on=tuned_on(group),
                     predictor=name,
                     num_trials=len(mine),
                     failed=tuple(failed.get((group, name), [])),
@@ -241,6 +181,7 @@ def table_markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table; forces in N/kg."""
     head = (
         "group",
+        "tuned on",
         "predictor",
         "trials",
         "frames (DS %)",
@@ -267,6 +208,7 @@ def table_markdown(rows: Sequence[Row]) -> str:
             + " | ".join(
                 [
                     row.group,
+                    row.tuned_on,
                     row.predictor,
                     str(row.num_trials),
                     f"{a.num_frames} ({100 * a.double_support_share:.0f})",
@@ -290,11 +232,10 @@ def table_markdown(rows: Sequence[Row]) -> str:
 
 
 def write_report(out: Path, rows: Sequence[Row], records: Sequence[dict[str, object]]) -> None:
-    """Write `lab_table.json` (rows and trials) and `lab_table.md` into a folder, each atomically."""
-    write_json(
-        out / "lab_table.json", {"rows": [_plain(dataclasses.asdict(row)) for row in rows], "trials": list(records)}
-    )
-    write_text(out / "lab_table.md", table_markdown(rows))
+    """Write `lab_table.json` (rows, trials, uses of each set) and `lab_table.md` (with the uses), each atomically."""
+    plain = [_plain(dataclasses.asdict(row)) for row in rows]
+    write_json(out / "lab_table.json", {"rows": plain, "trials": list(records), "chosen_on": USES})
+    write_text(out / "lab_table.md", f"{table_markdown(rows)}\n{disclosure()}")
 
 
 def _plain(value: Any) -> Any:
@@ -305,7 +246,7 @@ def _plain(value: Any) -> Any:
 
 
 def main(cfg: EvaluateLabConfig, predictors: Mapping[str, Predictor] | None = None) -> list[Row]:
-    """Evaluate predictors (default: baselines and physics) on the walking trials and write the table."""
+    """Evaluate predictors (default: `default_predictors`) on the walking trials and write the table."""
     data = cfg.data or (Path(os.environ["IMDYLAB_DATA"]) if os.environ.get("IMDYLAB_DATA") else None)
     if data is None:
         raise ValueError(
@@ -326,4 +267,4 @@ def main(cfg: EvaluateLabConfig, predictors: Mapping[str, Predictor] | None = No
 if __name__ == "__main__":
     import tyro
 
-    print(table_markdown(main(tyro.cli(EvaluateLabConfig))))
+    print(table_markdown(main(tyro.cli(EvaluateLabConfig))), disclosure(), sep="\n")

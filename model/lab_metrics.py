@@ -76,7 +76,7 @@ class LabErrors:
     """Mean distance of the centres of pressure in single support [mm]; NaN where not predicted."""
 
 
-def window_forces(forces: FootForces, times: np.ndarray) -> np.ndarray:
+def forces_at(forces: FootForces, times: np.ndarray) -> np.ndarray:
     """Predicted forces at given times, averaged like the plates.
 
     The mean over ± 1/60 s where the prediction is faster than 60 Hz, its linear interpolation else.
@@ -116,7 +116,7 @@ def compare(
     count = int(np.floor((trial.time[-1] - trial.time[0]) * FRAME_RATE + 1e-6)) + 1
     times = trial.time[0] + np.arange(count) / FRAME_RATE
     wrench = window_mean(measured.time, measured.wrench, times + delay, HALF_WINDOW)
-    predicted = window_forces(forces, times) / mass
+    predicted = forces_at(forces, times) / mass
     share = window_mean(trial.time, measured.valid.astype(float), times, HALF_WINDOW)
     valid = (share > 1.0 - 1e-9) & np.isfinite(predicted).all(axis=(1, 2)) & np.isfinite(wrench).all(axis=(1, 2))
     nearest = np.clip(np.searchsorted(forces.time_T, times - 0.5 / forces.rate), 0, len(forces.time_T) - 1)

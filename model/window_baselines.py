@@ -31,7 +31,7 @@ def mean_estimate(scaling: Scaling) -> Baseline:
     return estimate
 
 
-def weight_over_contact(target: Targets) -> Estimate:
+def weight_over_true_contact(target: Targets) -> Estimate:
     """Body weight, straight up, shared evenly by what touches the ground; it knows the true contacts.
 
     Each foot counts once, however many of its bodies touch, and gives them equal parts; every other touching body

@@ -10,7 +10,7 @@ from model.imdys import Prediction
 from model.losses import MEAN_MASS, LossWeights, Targets, cosine_loss, loss_terms, pairwise_loss, total_loss
 from model.metrics import ErrorSums, Estimate, foot_force
 from model.scaling import Scaling
-from model.window_baselines import mean_estimate, weight_over_contact
+from model.window_baselines import mean_estimate, weight_over_true_contact
 
 GENERATOR = torch.Generator().manual_seed(1)
 SCALING = Scaling(
@@ -140,15 +140,15 @@ def test_sums_over_batches_are_the_mean_over_windows():
 def test_contact_baseline_shares_body_weight_between_touching_feet():
     """Left foot with two bodies, right with one: half each, and the left's half in two parts; flight carries nothing."""
     target = make_targets()
-    grf = weight_over_contact(target).grf
+    grf = weight_over_true_contact(target).grf
     feet = foot_force(grf)
     assert (feet[..., 2] - GRAVITY / 2).abs().max() < 1e-5
     assert (grf[:, :, BODY_INDEX["L_Toe"], 2] - GRAVITY / 4).abs().max() < 1e-5
     flying = dataclasses.replace(target, grf=torch.zeros_like(target.grf))
-    assert weight_over_contact(flying).grf.abs().max() == 0
+    assert weight_over_true_contact(flying).grf.abs().max() == 0
     kneeling = target.grf.clone()
     kneeling[:, :, BODY_INDEX["R_Knee"], 2] = 2.0
-    shared = weight_over_contact(dataclasses.replace(target, grf=kneeling)).grf
+    shared = weight_over_true_contact(dataclasses.replace(target, grf=kneeling)).grf
     assert (shared[:, :, BODY_INDEX["R_Knee"], 2] - GRAVITY / 3).abs().max() < 1e-5
 
 

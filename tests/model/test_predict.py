@@ -297,7 +297,8 @@ def test_the_report_stands_alone_and_names_file_mass_markers_and_errors(files):
         "body mass (file)",
         "markers in use",
         "imdys+physics",
-        "weight over contact",
+        "weight over marker contact",
+        "weight over plate contact",
         "double support",
     ):
         assert text in page, text

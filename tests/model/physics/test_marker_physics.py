@@ -11,7 +11,7 @@ import pytest
 from dataset.lab.plates import measure_feet, window_mean
 from dataset.lab.read import read_trial
 from dataset.schema import LabTrial
-from model.baselines import mean_predictor, weight_over_contact
+from model.baselines import HALF_WEIGHT_F3, constant_force, weight_over_marker_contact
 from model.physics import marker_physics
 from model.physics.newton import total_reaction
 from model.physics.segments import body_segments, hip_centers
@@ -114,10 +114,10 @@ def test_missing_landmarks_and_masses_are_named() -> None:
 
 def test_baselines_carry_the_body_weight_on_average() -> None:
     trial = standing(np.zeros((50, 3)))
-    for predictor in (mean_predictor(), weight_over_contact):
+    for predictor in (constant_force(HALF_WEIGHT_F3), weight_over_marker_contact):
         forces = predictor(trial, MASS)
         np.testing.assert_allclose(forces.grf_TF3[:, :, 2].sum(axis=1), MASS * 9.81)
-    turned = mean_predictor(np.array([[1.0, 0.2, 5.0], [1.0, -0.2, 5.0]]))(trial, MASS)
+    turned = constant_force(np.array([[1.0, 0.2, 5.0], [1.0, -0.2, 5.0]]))(trial, MASS)
     np.testing.assert_allclose(turned.grf_TF3[0, 0], [MASS, 0.2 * MASS, 5.0 * MASS], atol=1e-6)  # feet point along +x
 
 
@@ -130,6 +130,6 @@ def test_real_walks_stay_within_the_goals(data_dir: Path) -> None:
     error = np.linalg.norm(forces.grf_TF3 - plates, axis=2)[measured.valid] / trial.mass
     assert measured.valid.sum() > 80
     assert error.mean() < 0.35
-    baseline = weight_over_contact(trial, trial.mass)
+    baseline = weight_over_marker_contact(trial, trial.mass)
     worse = np.linalg.norm(baseline.grf_TF3 - plates, axis=2)[measured.valid] / trial.mass
     assert error.mean() < 0.5 * worse.mean()
