@@ -1,15 +1,20 @@
 """The filtered motion asks of the floor what the floor can give, and stays near the motion."""
 
 import dataclasses
+import itertools
 
+import mujoco
 import numpy as np
 import pytest
 from scipy.optimize import nnls
 
 from dataset import rotation
 from dataset.kinematics import forward_kinematics
-from dataset.skeleton import BODY_INDEX, FEET, MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR
-from sim.imitation.tracker.dynamics_filter import filter_motion, floor_demand, ridge_nonnegative, smallest_shift
+from dataset.skeleton import BODY_INDEX, FEET, MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR, PARENTS
+from sim.imitation.tracker.contact_forces import ridge_nonnegative, supply_frames
+from sim.imitation.tracker.dynamics_filter import filter_motion, smallest_shift
+from sim.imitation.tracker.floor_demand import floor_demand
+from sim.imitation.tracker.pose_shift import normal_equations
 from sim.imitation.tracker.reference import make_reference
 
 
@@ -23,14 +28,11 @@ def demanded(humanoid, motion):
 def missing(humanoid, motion):
     """RMS of the force and moment that the floor cannot supply to a motion as it is [body weights]."""
     demand = demanded(humanoid, motion)
-    total = []
-    for wanted, columns, ridge in zip(
-        np.concatenate([demand.force, demand.moment], axis=1), demand.columns, demand.ridges, strict=True
-    ):
-        force = np.zeros(columns.shape[1])
-        ridge_nonnegative(columns, ridge, wanted, force, 500, 1e-10)
-        total.append(wanted - columns @ force)
-    return float(np.sqrt(np.mean(np.sum(np.square(total), axis=1))))
+    wanted = np.concatenate([demand.force, demand.moment], axis=1)
+    rest, compliance = np.zeros_like(wanted), np.zeros((len(wanted), 6, 6))
+    force = np.zeros(len(demand.ridges))
+    supply_frames(demand.columns, demand.ridges, demand.offsets, wanted, force, 500, rest, compliance)
+    return float(np.sqrt(np.mean(np.sum(np.square(rest), axis=1))))
 
 
 def distance(humanoid, one, other):
@@ -42,14 +44,52 @@ def distance(humanoid, one, other):
 @pytest.mark.parametrize("count", [0, 1, 4, 40])
 def test_contact_forces_agree_with_scipys_nnls(count):
     generator = np.random.default_rng(count)
-    columns, wanted = np.ascontiguousarray(generator.normal(size=(6, count))), generator.normal(size=6)
+    columns, wanted = generator.normal(size=(count, 6)), generator.normal(size=6)
     ridge = generator.uniform(1e-2, 1e-1, size=count)
     force = np.zeros(count)
-    ridge_nonnegative(columns, ridge, wanted, force, 20000, 1e-12)
+    rest = ridge_nonnegative(columns, ridge, wanted, force, 20000, 1e-12)
+    np.testing.assert_allclose(rest, wanted - columns.T @ force, atol=1e-9)
     if count:
-        rows = np.concatenate([columns, np.diag(np.sqrt(ridge))])
+        rows = np.concatenate([columns.T, np.diag(np.sqrt(ridge))])
         np.testing.assert_allclose(force, nnls(rows, np.r_[wanted, np.zeros(count)])[0], atol=1e-6)
     assert np.all(force >= 0.0)
+
+
+def test_frames_are_solved_each_by_itself_with_the_compliance_of_their_active_forces():
+    generator = np.random.default_rng(3)
+    offsets = np.array([0, 8, 8, 28])
+    columns, ridge = generator.normal(size=(28, 6)), generator.uniform(0.1, 1.0, size=28)
+    wanted, rest, compliance = generator.normal(size=(3, 6)), np.zeros((3, 6)), np.zeros((3, 6, 6))
+    together = np.zeros(28)
+    supply_frames(columns, ridge, offsets, wanted, together, 300, rest, compliance)
+    for t, (first, last) in enumerate(itertools.pairwise(offsets)):
+        alone = np.zeros(last - first)
+        missing_wrench = ridge_nonnegative(columns[first:last], ridge[first:last], wanted[t], alone, 300, 1e-9)
+        np.testing.assert_array_equal(together[first:last], alone)
+        np.testing.assert_array_equal(rest[t], missing_wrench)
+        active = columns[first:last][alone > 0.0]
+        expected = np.eye(6) + (active.T / ridge[first:last][alone > 0.0]) @ active
+        np.testing.assert_allclose(compliance[t], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_normal_equations_are_those_of_mujocos_jacobians(standing):
+    generator, model = np.random.default_rng(4), standing.model
+    data = mujoco.MjData(model)
+    mujoco.mj_integratePos(model, data.qpos, generator.normal(size=model.nv), 1.0)
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    bodies = standing.body_id
+    target = data.xpos[bodies] + generator.normal(size=(24, 3))
+    expected, wanted, jacobian = np.zeros((model.nv, model.nv)), np.zeros(model.nv), np.zeros((3, model.nv))
+    for row, body in enumerate(bodies):
+        mujoco.mj_jacBody(model, data, jacobian, None, body)
+        expected += jacobian.T @ jacobian
+        wanted += jacobian.T @ (target[row] - data.xpos[body])
+    normal, right = np.zeros_like(expected), np.zeros_like(wanted)
+    axes = data.xmat[bodies].reshape(-1, 3, 3)
+    normal_equations(data.xpos[bodies], axes, np.array(PARENTS), standing.omega_address, target, normal, right)
+    np.testing.assert_allclose(normal, expected, atol=1e-10)
+    np.testing.assert_allclose(right, wanted, atol=1e-10)
 
 
 def test_a_motion_that_the_floor_can_bring_about_stays(standing, sway):
