@@ -10,22 +10,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from bench.machine import Machine
+from dataset.provenance import code_version, package_versions
 
 RESULTS = Path(__file__).parent / "results"
 """Folder of the committed rows, one JSONL file a kernel."""
-_PACKAGES = ("numpy", "numba", "scipy", "torch", "triton", "mujoco")
 
 
 class WrongResult(Exception):
@@ -127,7 +124,7 @@ def measure(
             raise WrongResult(f"{case.kernel}/{case.name}: {contender.impl} gives a wrong result: {error}") from error
 
     samples = _interleaved_samples(contenders, rounds, sample_seconds)
-    versions, git_sha = installed_versions(), git_state()
+    versions, git_sha = package_versions(), git_state()
     roof = _roof_seconds(case, machine)
     rows = []
     for contender, times in zip(contenders, samples):
@@ -173,30 +170,10 @@ def _roof_seconds(case: Case, machine: Machine) -> float | None:
     return max(limits, default=None)
 
 
-def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a speed depends on, those that are installed."""
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
-
-
 def git_state() -> str:
     """Short hash of the commit the code was at, `-dirty` where tracked files differ, `unknown` outside a repository."""
-    try:
-        sha = _git("rev-parse", "--short=12", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{sha}-dirty" if changed else sha
-
-
-def _git(*arguments: str) -> str:
-    here = Path(__file__).parent
-    return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    code = code_version()
+    return code["commit"][:12] + ("-dirty" if code["is_modified"] else "")
 
 
 def append_rows(rows: Sequence[Row], path: Path | None = None) -> None:

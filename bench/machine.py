@@ -9,14 +9,14 @@ The figures are maxima over repeats: a roof is what the machine reaches when not
 from __future__ import annotations
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numba
 import numpy as np
+
+from dataset.provenance import processor_name
 
 _ARRAY_BYTES = 256 * 2**20
 """Size of the arrays of the bandwidth tests: many times any cache."""
@@ -87,16 +87,6 @@ def measure_machine(*, threads: int | None = None, repeats: int = 7) -> Machine:
         read_bandwidth=_ARRAY_BYTES / read,
         matrix_peak=2 * _MATRIX_ORDER**3 / product,
     )
-
-
-def processor_name() -> str:
-    """Model name of the processor, as the operating system gives it."""
-    listing = Path("/proc/cpuinfo")
-    if listing.exists():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _best(run: Callable[[], object], repeats: int) -> float:

@@ -110,7 +110,7 @@ def package_versions() -> dict[str, str]:
 def machine_facts() -> dict[str, Any]:
     """Processor, usable cores, memory [GB] and operating system; nothing that identifies the machine."""
     facts: dict[str, Any] = {"system": platform.system(), "architecture": platform.machine()}
-    facts["processor"] = _processor_name() or platform.processor() or "unknown"
+    facts["processor"] = processor_name()
     facts["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
         facts["memory_gb"] = round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
@@ -122,13 +122,14 @@ def machine_facts() -> dict[str, Any]:
     return facts
 
 
-def _processor_name() -> str | None:
+def processor_name() -> str:
+    """Model name of the processor, as the operating system gives it; `unknown` where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return None
+        lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else None
+    return names[0] if names else platform.processor() or "unknown"
 
 
 def plain(value: Any) -> Any:
