@@ -18,6 +18,7 @@ import numpy as np
 import tyro
 
 from dataset import atomic
+from dataset.command_line import run_command
 from dataset.fields import FIELDS
 from dataset.lab.external_loads import write_grf_mot
 from dataset.manifest import COPIED
@@ -25,6 +26,7 @@ from dataset.provenance import plain
 from dataset.schema import FRAME_RATE, Dynamics
 from dataset.skeleton import BODY_NAMES, FEET, JOINT_NAMES
 from dataset.store import Store
+from dataset.user_paths import require_output_folder
 from kernels.grf import sum_bodies
 
 
@@ -46,6 +48,7 @@ def main(config: ExportConfig) -> list[Path]:
     Raises:
         ValueError: No data set there, or no sequence of that name.
     """
+    require_output_folder(config.out)
     store = Store.open(config.folder)
     item = store.read(store.find(config.name))
     config.out.mkdir(parents=True, exist_ok=True)
@@ -81,17 +84,12 @@ def write_mot(path: Path, item: Dynamics) -> Path:
     return path
 
 
-def run() -> int:
-    """The command line: 0 if the files were written, 2 if there is nothing to write."""
+def run() -> None:
+    """The command line."""
     config = tyro.cli(ExportConfig, description=__doc__)
-    try:
-        for path in main(config):
-            print(f"wrote {path}")
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    for path in main(config):
+        print(f"wrote {path}")
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    sys.exit(run_command("export", run))

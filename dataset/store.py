@@ -62,7 +62,8 @@ class Store:
     def _scan(cls, path: Path) -> Store:
         if not path.is_dir():
             raise ValueError(
-                f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}"
+                f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}; check the path, "
+                "or collect one with `python -m sim.collect`"
             )
         folders = sorted(entry for entry in path.iterdir() if entry.name.startswith(PREFIX) and entry.is_dir())
         complete = [(folder / SUCCESS).is_file() for folder in folders]

@@ -71,6 +71,6 @@ def _at_prediction(
     assert np.allclose(own.time, kinetics.time_T, atol=1e-6)
     wrench = window_mean(measured.time, measured.wrench, kinetics.time_T, HALF_WINDOW)
     return TrialComparison(
-        measured_TF3=wrench[:, :, :3], measured_cop_TF2=center_of_pressure(wrench), valid_T=valid, methods=methods,
-        refused=refused, notes=measured.notes,
+        measured_TF3=wrench[:, :, :3], measured_cop_TF2=center_of_pressure(wrench, height=kinetics.floor), valid_T=valid,
+        methods=methods, refused=refused, notes=measured.notes,
     )  # fmt: skip

@@ -124,7 +124,7 @@ class Kinetics:
         grf = np.where(self.is_edge_T[:, None, None], np.nan, self.grf_TF3)
         return FootForces(
             time_T=self.time_T, grf_TF3=grf, cop_TF2=self.cop_TF2, contact_TF=self.contact_TF > 0.5, mass=self.mass,
-            notes=self.notes,
+            floor=self.floor, notes=self.notes,
         )  # fmt: skip
 
     def file_arrays(self) -> dict[str, np.ndarray]:

@@ -125,7 +125,7 @@ def compare(
         predicted=predicted,
         measured=wrench[:, :, :3] / mass,
         predicted_cop=forces.cop_TF2[nearest],
-        measured_cop=center_of_pressure(wrench),
+        measured_cop=center_of_pressure(wrench, height=forces.floor),
         loaded=np.nan_to_num(wrench[:, :, 2]) > LOAD_THRESHOLD,
         valid=valid,
     )

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import tyro
 
+from dataset.command_line import run_command
 from dataset.lab.external_loads import write_grf_mot
 from dataset.lab.plates import measure_feet
 from dataset.lab.read import read_trial
 from dataset.lab.static_mass import static_mass
 from dataset.schema import LabTrial
+from dataset.user_paths import require_output_folder
 from model.comparison import compare_methods
 from model.kinetics import Kinetics, write_kinetics
 from model.physics.mass import mass_from_forces
@@ -95,6 +97,7 @@ def main(cfg: PredictConfig) -> PredictResult:
         ValueError: bad input: the text names file, field, expected, found and what to do.
         FileNotFoundError: a file does not exist.
     """
+    require_output_folder(cfg.out)
     trial = read_trial(cfg.trial, cfg.forces)
     mass, source = choose_mass(cfg, trial)
     if cfg.compare and not trial.plates and trial.foot_wrench is None:
@@ -115,24 +118,22 @@ def main(cfg: PredictConfig) -> PredictResult:
 
 
 def write_mot(path: Path, kinetics: Kinetics) -> None:
-    """Write grf.mot for OpenSim: Y up, frames without an answer as zero force, free moment zero (it is not predicted)."""
+    """Write grf.mot for OpenSim: Y up, points on the floor that was found.
+
+    Frames without an answer are zero force; the free moment is zero (it is not predicted).
+    """
     known = np.asarray(np.all(np.isfinite(kinetics.grf_TF3), axis=(1, 2)))
     grf = np.where(known[:, None, None], kinetics.grf_TF3, 0.0)
-    write_grf_mot(path, kinetics.time_T, grf, kinetics.cop_TF2, np.zeros(grf.shape[:2]))
+    write_grf_mot(path, kinetics.time_T, grf, kinetics.cop_TF2, np.zeros(grf.shape[:2]), floor=kinetics.floor)
 
 
-def _cli() -> int:
+def run() -> None:
+    """The command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    cfg = tyro.cli(PredictConfig)
-    try:
-        result = main(cfg)
-    except (ValueError, OSError) as error:
-        print("predict: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
+    result = main(tyro.cli(PredictConfig))
     print(summary_text(result.kinetics, result.errors))
     print(*(f"wrote {path}" for path in result.files), sep="\n")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(_cli())
+    sys.exit(run_command("predict", run))

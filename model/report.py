@@ -98,6 +98,7 @@ def _facts(kinetics: Kinetics, comparison: TrialComparison | None) -> dict[str, 
             else "No body could be fitted: lengths only, without directions."
         ),
         "axes_text": _axes_text(kinetics),
+        "floor_text": _floor_text(kinetics),
     }
 
 
@@ -166,6 +167,16 @@ def _axes_text(kinetics: Kinetics) -> str:
     axis = int(np.argmax(np.abs(up)))
     sign = "" if up[axis] > 0 else "−"
     return f"Forces, positions and directions in the file's own laboratory axes ({sign}{'XYZ'[axis]} up)."
+
+
+def _floor_text(kinetics: Kinetics) -> str:
+    """Which plane the centres of pressure lie on."""
+    height = round(1000 * kinetics.floor)
+    if not height:
+        return "Centres of pressure lie on the floor at height 0, the origin of the laboratory's axes."
+    side = "above" if height > 0 else "below"
+    origin = f"{abs(height)} mm {side} the origin of the laboratory's axes"
+    return f"Centres of pressure lie on the floor that the heels show, {origin}."
 
 
 def summary_text(kinetics: Kinetics, errors: dict[str, dict[str, float]]) -> str:

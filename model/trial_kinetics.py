@@ -27,7 +27,7 @@ from model.physics.quality import (
 )
 from model.spread import SMALLEST_SUBSET, SpreadCalibration, load_calibration, spread, subsets
 from model.trial_markers import TrialMarkers, prepare_markers
-from model.trial_pose import TrialPose, find_pose
+from model.trial_pose import TrialPose, check_person, find_pose
 from model.weights import DEFAULT_WEIGHTS, load_solver
 from model.window_forces import LEAST_MARKERS, WindowForces, edge_frames, solve_windows
 
@@ -87,17 +87,20 @@ def predict_trial(
         Kinetics at 30 Hz from the trial's first frame on, world frame.
 
     Raises:
-        ValueError: mass not plausible, trial too short, no pelvis to be found, too few markers in every frame, or no
-            weights.
+        ValueError: mass not plausible, person outside the body's range, trial too short, no pelvis to be found, too few
+            markers in every frame, or no weights.
     """
     if not (np.isfinite(mass) and MASS_RANGE[0] <= mass <= MASS_RANGE[1]):
         raise ValueError(
             f"{trial.path}: mass: expected {MASS_RANGE[0]:g} to {MASS_RANGE[1]:g} kg, got {mass:g}; pass --mass in kg"
         )
     solver = solver or load_trained()
+    height, height_source = (trial.height, "from the file") if height is None else (height, "given")
     markers = prepare_markers(trial)
     try:
-        pose = find_pose(markers, mass=mass, height=height or trial.height, name=trial.name, subject=subject)
+        if subject is None:
+            check_person(mass, height, height_source=height_source)
+        pose = find_pose(markers, mass=mass, height=height, name=trial.name, subject=subject)
     except ValueError as error:
         raise ValueError(f"{trial.path}: {error}") from None
     used = [m for m, label in enumerate(markers.names) if label not in dict(pose.left_out)]
@@ -229,7 +232,7 @@ def _assemble(
         quality_T=quality_flags(difference, is_edge | (answer.num_markers_T < SMALLEST_SUBSET)),
         is_edge_T=is_edge,
         num_markers_T=answer.num_markers_T,
-        com_T3=unknown if newton is None else newton.com_T3,
+        com_T3=unknown if newton is None else newton.com_T3 + shift * (newton.source != "segments"),
         markers_TM3=markers.markers_TM3[:, used] + shift[:, None],
         marker_names=tuple(markers.names[m] for m in used),
         left_out=(*markers.left_out, *pose.left_out),

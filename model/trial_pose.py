@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset import rotation
-from dataset.body.default import make_body
-from dataset.body.fit import fit_pose, fit_subject
+from dataset.body.default import MAX_HEIGHT, MIN_HEIGHT, make_body, mass_range
+from dataset.body.fit import TooFewLandmarksError, fit_pose, fit_subject
 from dataset.body.landmarks import LANDMARK_ROW, LANDMARKS
 from dataset.body.marker_labels import canonical_label
 from dataset.body.marker_problem import used_labels
@@ -71,6 +71,34 @@ class TrialPose:
         return forward_kinematics(self.body.offset, self.motion.root_pos, self.motion.quat)[1]
 
 
+def check_person(mass: float, height: float | None, *, height_source: str = "given") -> None:
+    """Refuse a person whom the body does not cover, before anything is fitted.
+
+    Args:
+        mass: Body mass [kg].
+        height: Standing height [m]; None where the markers will tell it: then the mass must be possible at some height.
+        height_source: Where the height comes from, for the error text.
+
+    Raises:
+        ValueError: height outside the body's range, or mass outside that of its height.
+    """
+    if height is not None and not MIN_HEIGHT <= height <= MAX_HEIGHT:
+        raise ValueError(
+            f"height: expected {MIN_HEIGHT} to {MAX_HEIGHT} m, the range of the body, found {height:g} m ({height_source}); "
+            "pass --height in metres; for people outside that range there is no prediction"
+        )
+    low, high = (
+        mass_range(Subject(name="range", height=of, mass=mass))[end]
+        for end, of in enumerate((MIN_HEIGHT, MAX_HEIGHT) if height is None else (height, height))
+    )
+    if not low <= mass <= high:
+        where = f"at a height of {height:g} m ({height_source})" if height else f"up to a height of {MAX_HEIGHT} m"
+        raise ValueError(
+            f"mass: expected {low:.1f} to {high:.1f} kg {where}, the range of the body, found {mass:g} kg; check the mass [kg] "
+            "and the height [m] and pass them as --mass and --height"
+        )
+
+
 def find_pose(
     markers: TrialMarkers,
     *,
@@ -89,14 +117,12 @@ def find_pose(
         subject: Person whose proportions are known already (another trial was fitted); found from the markers if None.
 
     Raises:
-        ValueError: neither a body nor a pelvis can be placed.
+        ValueError: neither a body nor a pelvis can be placed, or the person is outside the body's range.
     """
-    reason = ""
     try:
         return _fitted(markers, mass, height, name, subject)
-    except ValueError as error:
-        reason = str(error)
-    return _from_pelvis_markers(markers, mass, height, reason)
+    except TooFewLandmarksError as error:
+        return _from_pelvis_markers(markers, mass, height, str(error))
 
 
 def _fitted(markers: TrialMarkers, mass: float, height: float | None, name: str, subject: Subject | None) -> TrialPose:

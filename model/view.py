@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from dataset.command_line import run_command
 from dataset.lab.plates import center_of_pressure, measure_feet, window_mean
 from dataset.lab.read import read_trial
 from dataset.schema import LabTrial
@@ -93,15 +94,10 @@ def main(cfg: ViewConfig) -> Path:
     return write_view(cfg.out, [panel])
 
 
-def _cli() -> int:
-    cfg = tyro.cli(ViewConfig)
-    try:
-        print(f"wrote {main(cfg)}")
-    except (ValueError, OSError) as error:
-        print("view: " + " ".join(str(error).split()), file=sys.stderr)
-        return 2
-    return 0
+def run() -> None:
+    """The command line."""
+    print(f"wrote {main(tyro.cli(ViewConfig))}")
 
 
 if __name__ == "__main__":
-    sys.exit(_cli())
+    sys.exit(run_command("view", run))

@@ -97,8 +97,17 @@ def load_solver(path: str | Path = DEFAULT_WEIGHTS) -> ImDyS:
     path = Path(path)
     tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{path}: expected format {FORMAT!r} in its metadata, found {metadata.get('format')!r}")
-    return restore_solver(path, tensors, json.loads(metadata["config"]))
+        raise ValueError(
+            f"{path}: format: expected {FORMAT!r} in its metadata, found {metadata.get('format')!r}; give the weights that "
+            "`python -m model.train` wrote"
+        )
+    try:
+        config = json.loads(metadata["config"])
+    except (KeyError, ValueError) as error:
+        raise ValueError(
+            f"{path}: config: expected the solver's configuration in the metadata, found {error!r}; copy the weights again"
+        ) from None
+    return restore_solver(path, tensors, config)
 
 
 def restore_solver(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> ImDyS:
@@ -109,7 +118,10 @@ def restore_solver(path: Path, tensors: dict[str, Tensor], config: dict[str, Any
         model = ImDyS(ImDySConfig(**config), Scaling(**constants))
         model.load_state_dict(tensors)
     except (TypeError, RuntimeError) as error:
-        raise ValueError(f"{path}: tensors do not fit the solver that the file describes: {error}") from error
+        raise ValueError(
+            f"{path}: tensors: expected those of the solver that the file describes, found: {error}; train again, or use the "
+            "code that wrote it"
+        ) from error
     return model.eval()
 
 
@@ -125,7 +137,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safetensors.safe_open(os.fspath(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except safetensors.SafetensorError as error:
-        raise ValueError(f"{path}: expected a safetensors file, found {error}") from error
+        raise ValueError(
+            f"{path}: expected a safetensors file, found {path.stat().st_size} bytes of which the reader says: {error}; copy the "
+            "weights again, or train with `python -m model.train`"
+        ) from None
 
 
 def read_card(path: str | Path) -> ModelCard:

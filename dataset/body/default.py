@@ -129,7 +129,8 @@ def _check(subject: Subject) -> None:
         value = getattr(subject, field)
         if not low <= value <= high:
             raise ValueError(
-                f"Subject.{field} of '{subject.name}': expected {low} to {high}{units[field]}, got {value}"
+                f"Subject.{field} of '{subject.name}': expected {low} to {high}{units[field]}, got {value}; check the "
+                "value and its unit"
             )
     if not subject.mass > 0.0:
         raise ValueError(f"Subject.mass of '{subject.name}': expected a positive mass in kg, got {subject.mass}")
@@ -190,7 +191,8 @@ class _Search:
             lightest, heaviest = (self.mass(space, build) for build in (LEANEST, HEAVIEST))
             raise ValueError(
                 f"Subject.mass of '{self.subject.name}': expected {lightest:.1f} to {heaviest:.1f} kg at height "
-                f"{self.subject.height} m, sex {self.subject.sex}, age {self.subject.age}, got {target}"
+                f"{self.subject.height} m, sex {self.subject.sex}, age {self.subject.age}, got {target}; check mass [kg] and "
+                "height [m]"
             )
         low_error, high_error = low_mass - target, high_mass - target
         build, last_side = low, 0

@@ -16,13 +16,13 @@ from dataset import rotation
 from dataset.body.default import MAX_HEIGHT, MIN_HEIGHT, make_body, mass_range, shape_derivatives
 from dataset.body.joint_priors import joint_precision
 from dataset.body.landmarks import LANDMARK_ROW
-from dataset.body.marker_problem import HUBER, MarkerProblem, used_labels
+from dataset.body.marker_problem import HUBER, MarkerProblem, TooFewLandmarksError, used_labels
 from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics
 from dataset.schema import Motion, Subject
 from dataset.skeleton import NUM_BODIES, PARENTS
 
-__all__ = ["FitReport", "fit_pose", "fit_subject", "used_labels"]
+__all__ = ["FitReport", "TooFewLandmarksError", "fit_pose", "fit_subject", "used_labels"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,8 @@ def fit_pose(
         labels left out.
 
     Raises:
-        ValueError: If fewer than three markers of the trunk or six in all are known in every frame; if shapes disagree.
+        TooFewLandmarksError: If fewer than three markers of the trunk or six in all are known in every frame.
+        ValueError: If shapes disagree.
     """
     problem = MarkerProblem(labels, markers)
     problem.place_on(body)
@@ -120,7 +121,8 @@ def fit_subject(
         iterations: Gauss-Newton steps at most.
 
     Raises:
-        ValueError: As `fit_pose`; if height or mass are outside the body's range.
+        TooFewLandmarksError: As `fit_pose`.
+        ValueError: As `fit_pose`; if height or mass are outside the body's range, or the markers those of a giant or a dwarf.
     """
     problem = MarkerProblem(labels, markers)
     full = np.flatnonzero(problem.count >= 0.9 * problem.count.max())
@@ -167,6 +169,10 @@ _LENGTH_PAIRS: Final[tuple[tuple[str, str], ...]] = (
 """Landmarks whose distance hardly depends on the pose: their ratio to the average body's gives a first height."""
 
 
+GUESS_ERROR: Final[float] = 1.25
+"""Factor by which a first height may be wrong: a few markers of adults of 1.8 m have given 2.2 m."""
+
+
 def _height_guess(problem: MarkerProblem, frames: np.ndarray, mass: float, sex: float, age: float) -> float:
     """Height [m] at which the average body's segments are as long as the markers say."""
     reference = make_body(Subject(name="reference", sex=sex, height=1.72, mass=65.0, age=age))
@@ -180,7 +186,13 @@ def _height_guess(problem: MarkerProblem, frames: np.ndarray, mass: float, sex: 
             ratios.append(np.linalg.norm(targets[first] - targets[second]) / model)
     if not np.isfinite(ratios).any():
         return 1.72
-    return float(np.clip(1.72 * np.nanmedian(ratios), MIN_HEIGHT, MAX_HEIGHT))
+    guess = 1.72 * float(np.nanmedian(ratios))
+    if not MIN_HEIGHT / GUESS_ERROR <= guess <= MAX_HEIGHT * GUESS_ERROR:
+        raise ValueError(
+            f"height: expected the markers of a person of {MIN_HEIGHT} to {MAX_HEIGHT} m, found segments of one of about "
+            f"{guess:.2f} m; check the unit of the markers and the labels, or give the height [m]"
+        )
+    return float(np.clip(guess, MIN_HEIGHT, MAX_HEIGHT))
 
 
 def _search_body(subject: Subject) -> tuple[Subject, BodyModel]:

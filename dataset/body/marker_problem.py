@@ -29,6 +29,10 @@ _ARMS_DOWN: Final[float] = 1.3
 """Turn of the shoulders [rad] from the rest pose to hanging arms: the second of two starting poses."""
 
 
+class TooFewLandmarksError(ValueError):
+    """No frame shows enough landmarks to place the body; another way to the pelvis may do."""
+
+
 def used_labels(labels: Sequence[str]) -> tuple[list[int], MarkerSet, tuple[str, ...]]:
     """Which labels of a file the body knows.
 
@@ -64,7 +68,7 @@ class MarkerProblem:
         self.count = np.where((seen & trunk).sum(axis=1) >= 3, seen.sum(axis=1), 0)
         self.is_trunk = trunk
         if self.count.max() < 6:
-            raise ValueError(
+            raise TooFewLandmarksError(
                 "fit: expected a frame with at least 6 markers that are landmarks of the body, 3 of them on pelvis and trunk; "
                 f"the labels give {', '.join(self.landmarks) or 'none'} (ignored: {', '.join(self.ignored[:12]) or 'none'})"
             )
@@ -89,7 +93,9 @@ class MarkerProblem:
             return root, quat
         seed = int(self.count[frames].argmax())
         if self.count[frames][seed] < 6:
-            raise ValueError("fit: none of the chosen frames has 6 known markers, 3 of them on pelvis and trunk")
+            raise TooFewLandmarksError(
+                "fit: none of the chosen frames has 6 known markers, 3 of them on pelvis and trunk"
+            )
         root[seed], quat[seed] = self._first_pose(targets[seed])
         step_precision = (frame_rate / STEP_RATE) ** 2
         self._run(targets, np.arange(seed, len(frames)), root, quat, step_precision, 20)

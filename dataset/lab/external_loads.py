@@ -160,6 +160,7 @@ def write_grf_mot(
     cop_TF2: np.ndarray,
     free_moment_TF: np.ndarray,
     *,
+    floor: float = 0.0,
     rot_world_lab: np.ndarray | None = None,
 ) -> None:
     """Write the wrenches of both feet as an OpenSim external-loads storage.
@@ -170,15 +171,16 @@ def write_grf_mot(
         path: File to write, atomically.
         time: Time [s], shape (T,).
         grf_TF3: Force on each foot [N], world, (left, right), shape (T, 2, 3).
-        cop_TF2: Centre of pressure on the plane z = 0 [m], world, shape (T, 2, 2); NaN where undefined (written as the
+        cop_TF2: Centre of pressure on the floor [m], world, shape (T, 2, 2); NaN where undefined (written as the
             nearest defined point with zero force).
         free_moment_TF: Vertical moment about the centre of pressure [N·m], shape (T, 2).
+        floor: Height of the floor [m], world: that of every point of the file.
         rot_world_lab: Axes of the file; default Y up, X forward, as OpenSim has it.
     """
     rot = UP_ROTATION["y"] if rot_world_lab is None else rot_world_lab
     labels, columns = [], []
     for foot, side in ((1, "r"), (0, "l")):
-        point = np.zeros((len(time), 3))
+        point = np.full((len(time), 3), [0.0, 0.0, floor])
         known = np.isfinite(cop_TF2[:, foot].sum(axis=1))
         for axis in range(2):
             if known.any():

@@ -101,5 +101,6 @@ def marker_physics(
         cop_TF2=cop,
         contact_TF=contact,
         mass=mass,
+        floor=floor,
         notes=segments.notes,
     )

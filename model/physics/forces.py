@@ -24,6 +24,8 @@ class FootForces:
     """True where the predictor takes the foot to be on the ground, shape (T, F)."""
     mass: float
     """Body mass the forces were computed with [kg]."""
+    floor: float = 0.0
+    """Height of the floor that the centres of pressure lie on [m], world."""
     notes: tuple[str, ...] = ()
     """What had to be assumed, one sentence each."""
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dataset import inspect as command
+from dataset.command_line import run_command
 from dataset.manifest import Dropped
 from dataset.provenance import add_run, run_record
 from dataset.store import Store
@@ -71,8 +72,8 @@ def test_exit_status_tells_damage_from_absence(folder, tmp_path, monkeypatch, ca
     assert command.run() == 1
     assert "grf.npy: expected sha256" in capsys.readouterr().out
     monkeypatch.setattr(sys, "argv", ["inspect", str(tmp_path / "nowhere")])
-    assert command.run() == 2
-    assert "error: " in capsys.readouterr().err
+    assert run_command("inspect", command.run) == 2
+    assert "inspect: " in capsys.readouterr().err
 
 
 def test_the_module_runs_as_a_command_and_importing_it_loads_no_plotting() -> None:
