@@ -1,8 +1,10 @@
 """Tracker solutions on disk: servo-target offsets and hashes, no poses.
 
-A solution names what it was found for by hashes (motion, body, servo-target code) and holds the executed knot offsets of each
-tracked stretch. Replayed open loop on the same build and processor type it reproduces the search's motion bit for bit; a hash
-of the physics state each second tells whether it did.
+A solution names what it was found for by the hash of the motion, the hash of the body and the seed, and holds the executed knot
+offsets of each tracked stretch. Replayed open loop on the same build and processor type it reproduces the search's motion bit
+for bit. No hash covers the code that makes servo targets of a motion (dynamics filter, feed-forward, interpolation): a hash of
+the physics state at each second tells that it changed, or that the machine computes otherwise. A replay that misses them is
+inexact: it is judged by its error against the motion, and where that is too large the clip is searched again.
 
 File: a `.npz` without pickles: `header` (UTF-8 JSON as bytes), `offsets` (all stretches one after the other, int16 multiples of
 `QUANTUM` rad, shape (sum of lengths, D)), `state_hash` (first 8 bytes of the SHA-256 of the state at each second, uint64) and
