@@ -17,14 +17,36 @@ import numpy as np
 
 from dataset.body.model import BodyModel
 from dataset.motion.embedded import CLIP_NAMES, SOURCE, embedded_clips
-from dataset.motion.plan import PlannedStretch, cut, planned_motion, read_plan
+from dataset.motion.joint_map import MapReport
+from dataset.motion.plan import PlannedStretch, cut, cut_planned, read_plan
 from dataset.motion.read import EXTENSIONS, read_motion
 from dataset.motion.retarget import retarget
-from dataset.motion.screen import screen_motion
+from dataset.motion.screen import MotionReport, screen_motion
 from dataset.schema import Motion, Subject
 
 LONGEST_STRETCH = 20.0
 """Usable stretches of a file are cut to pieces no longer than this [s]: what one search and one solution cover."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedClip:
+    """A clip on a body, and what its file was found to be."""
+
+    motions: tuple[Motion, ...]
+    """Its usable stretches in order of time."""
+    mapping: MapReport | None = None
+    """How the file's skeleton was understood; None where it is the canonical one."""
+    screening: MotionReport | None = None
+    """Which frames are left out, and why; None for clips that are taken as they are (embedded, or listed)."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the reader decided or repaired and which frames are left out, one sentence each."""
+        found = self.mapping.notes if self.mapping is not None else ()
+        if self.screening is None or not self.screening.complaints:
+            return found
+        left_out = self.screening.duration - self.screening.usable_duration
+        return (*found, f"Left out {left_out:.2f} of {self.screening.duration:.2f} s: {self.screening.complaints}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,21 +67,22 @@ class ClipRef:
         """`source/name`."""
         return f"{self.source}/{self.name}"
 
-    def motions(self, body: BodyModel) -> list[Motion]:
-        """The clip retargeted to a body: its usable stretches in order of time.
+    def motions(self, body: BodyModel) -> tuple[Motion, ...]:
+        """The clip retargeted to a body: its usable stretches in order of time; errors as `load`."""
+        return self.load(body).motions
+
+    def load(self, body: BodyModel) -> LoadedClip:
+        """The clip retargeted to a body, with the reports of its reader and of the screening.
 
         Raises:
             ValueError: The file cannot be read, or no stretch of it is usable; the message says which frames and why.
             FileNotFoundError: There is no such file.
         """
         if self.path is None:
-            return [retarget(_embedded()[self.name], body)]
+            return LoadedClip(motions=(retarget(_embedded()[self.name], body),))
+        motion, mapping = read_motion(self.path, source=self.source, rest_joint_pos=body.joint_pos)
         if self.planned is not None:
-            root = self.path
-            for _ in Path(self.planned.clip).parts:
-                root = root.parent
-            return [planned_motion(self.planned, root, body)]
-        motion, _ = read_motion(self.path, source=self.source, rest_joint_pos=body.joint_pos)
+            return LoadedClip(motions=(cut_planned(self.planned, motion, body),), mapping=mapping)
         report = screen_motion(motion, body)
         if not report.is_usable:
             raise ValueError(f"{self.path}: {report.refusal}")
@@ -69,7 +92,7 @@ class ClipRef:
             start, end = first / report.frame_rate, (last - 1) / report.frame_rate
             edges = np.linspace(start, end, max(1, int(np.ceil((end - start) / LONGEST_STRETCH))) + 1)
             pieces += [cut(retargeted, float(a), float(b), label=self.name) for a, b in pairwise(edges)]
-        return pieces
+        return LoadedClip(motions=tuple(pieces), mapping=mapping, screening=report)
 
 
 @dataclass(frozen=True, kw_only=True)

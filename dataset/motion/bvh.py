@@ -48,6 +48,7 @@ def parse_bvh(path: str | Path) -> JointTree:
     quat = np.broadcast_to(rotation.IDENTITY, (frames, len(names), 4)).copy()
     root_pos = np.tile(offsets[0], (frames, 1))
     column = 0
+    varying: dict[str, float] = {}
     for joint, order in enumerate(channels):
         for channel in order:
             series, axis = values[:, column], channel[0].upper()
@@ -57,12 +58,25 @@ def parse_bvh(path: str | Path) -> JointTree:
                 quat[:, joint] = rotation.multiply(quat[:, joint], turn)
             elif joint == 0:
                 root_pos[:, "XYZ".index(axis)] = series  # absolute in the files met, whatever the root's offset
+            else:
+                varying[names[joint]] = max(varying.get(names[joint], 0.0), float(np.ptp(series)))
     offset = np.array(offsets)
     offset[0] = 0.0
     return JointTree(
         names=tuple(names), parents=tuple(parents), offset=offset, ends=ends, root_pos=root_pos, quat=quat,
-        frame_rate=1.0 / frame_time,
+        frame_rate=1.0 / frame_time, notes=_unused_positions(varying),
     )  # fmt: skip
+
+
+def _unused_positions(varying: dict[str, float]) -> tuple[str, ...]:
+    """A note on position channels below the root, by joint and how far they vary in the file's unit; empty without any."""
+    if not varying:
+        return ()
+    names = ", ".join(list(varying)[:4]) + (", ..." if len(varying) > 4 else "")
+    return (
+        f"Position channels of {len(varying)} joints below the root ({names}) are not used, bones keep their OFFSET; in the "
+        f"file they vary by up to {max(varying.values()):.3g} of its length unit.",
+    )
 
 
 def _parse_hierarchy(

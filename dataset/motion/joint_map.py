@@ -133,7 +133,7 @@ def canonical_motion(tree: JointTree, *, name: str, source: str, path: str) -> t
     used = set(joints.values()) | set(chains["trunk"]) | set(chains["neck"])
     report = MapReport(
         convention=convention.name, driven_by=driven_by, unit=unit, unit_length=unit_length, leg_length=leg * unit_length,
-        up_axis=up_axis, notes=tuple(notes),
+        up_axis=up_axis, notes=(*tree.notes, *notes),
         dropped=tuple(item for joint, item in enumerate(tree.names) if joint not in used),
     )  # fmt: skip
     return motion, report

@@ -110,6 +110,11 @@ def planned_motion(stretch: PlannedStretch, root: str | Path, body: BodyModel) -
     Its name is `stem@start`, unique within the source as long as file stems are.
     """
     motion, _ = read_motion(Path(root) / stretch.clip, source=stretch.source, rest_joint_pos=body.joint_pos)
+    return cut_planned(stretch, motion, body)
+
+
+def cut_planned(stretch: PlannedStretch, motion: Motion, body: BodyModel) -> Motion:
+    """The stretch of its file's motion as it was read, on a body; as `planned_motion`."""
     return cut(
         retarget(motion, body), stretch.start_s, stretch.end_s, label=Path(stretch.clip).with_suffix("").as_posix()
     )

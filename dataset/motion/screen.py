@@ -93,6 +93,11 @@ class MotionReport:
         """Total length of the usable stretches [s]."""
         return sum(stop - start - 1 for start, stop in self.stretches) / self.frame_rate
 
+    @property
+    def complaints(self) -> str:
+        """What is wrong and where, such as `penetrates in 12 frames (3-10, 21-24)`; empty if nothing is."""
+        return _complaints(self.bad_frames)
+
 
 def screen_motion(motion: Motion, body: BodyModel) -> MotionReport:
     """Judges a motion on a body; a clip should come as its reader returned it, before penetration is lifted.
@@ -137,8 +142,8 @@ def screen_motion(motion: Motion, body: BodyModel) -> MotionReport:
         refusal = f"nothing moves by more than {STILL} m in {motion.duration:.1f} s"
         stretches = ()
     elif not stretches:
-        counts = ", ".join(f"{reason} in {int(mask.sum())}" for reason, mask in bad.items() if mask.any())
-        refusal = f"no usable stretch in {motion.num_frames} frames: {counts or f'shorter than {MIN_STRETCH} s'}"
+        found = _complaints({reason: np.flatnonzero(mask) for reason, mask in bad.items()})
+        refusal = f"no usable stretch in {motion.num_frames} frames: {found or f'shorter than {MIN_STRETCH} s'}"
     horizontal = np.diff(motion.root_pos[:, :2], axis=0)
     return MotionReport(
         name=f"{motion.source}/{motion.name}", duration=motion.duration, frame_rate=rate,
@@ -147,6 +152,19 @@ def screen_motion(motion: Motion, body: BodyModel) -> MotionReport:
         slide_speed=slide_speed, slide_fraction=slide_fraction, stance_range=stance_range,
         speed=float(np.linalg.norm(horizontal, axis=-1).mean() * rate) if len(horizontal) else 0.0, refusal=refusal,
     )  # fmt: skip
+
+
+def _complaints(bad_frames: dict[str, np.ndarray], most: int = 5) -> str:
+    """Reasons with their number of frames and the first runs of frame numbers."""
+    parts = []
+    for reason, frames in bad_frames.items():
+        if not len(frames):
+            continue
+        runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+        where = [f"{run[0]}-{run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs[:most]]
+        where += [f"{len(runs) - most} more runs"] if len(runs) > most else []
+        parts.append(f"{reason} in {len(frames)} frames ({', '.join(where)})")
+    return ", ".join(parts)
 
 
 def _jumping_frames(motion: Motion) -> np.ndarray:

@@ -31,6 +31,8 @@ class JointTree:
     4)."""
     frame_rate: float
     """Frames per second [Hz]."""
+    notes: tuple[str, ...] = ()
+    """What of the file is not used, one sentence each."""
 
     def rest_positions(self) -> np.ndarray:
         """Joint positions in the rest pose from the root joint, file unit, shape (K, 3)."""
