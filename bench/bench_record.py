@@ -8,6 +8,7 @@ figure that must be at least 0.85. `python -m bench.bench_record` measures and a
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import mujoco
@@ -18,6 +19,7 @@ from bench.harness import Case, Contender, Row, append_rows, measure, table
 from bench.machine import Machine, measure_machine
 from dataset.body.default import make_body
 from dataset.body.mjcf import HumanoidConfig
+from dataset.command_line import run_command
 from dataset.schema import Dynamics, Subject
 from dataset.skeleton import GRAVITY, JOINT_NAMES
 from sim.acting_torque import acting_torque
@@ -155,7 +157,12 @@ def main(cfg: RecordBench) -> list[Row]:
     return rows
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     main(tyro.cli(RecordBench, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("bench_record", run))

@@ -22,6 +22,7 @@ import torch
 
 from dataset.body.default import make_body
 from dataset.body.marker_sets import marker_set
+from dataset.command_line import run_command
 from dataset.lab.c3d import write_c3d
 from dataset.lab.simulated import lay_plates, simulated_trial
 from dataset.splits import SplitConfig
@@ -203,10 +204,15 @@ def main(cfg: DemoConfig) -> Summary:
     return summary
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     # Before any worker starts: each is meant to keep one core busy.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     main(tyro.cli(DemoConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("demo", run))

@@ -9,6 +9,7 @@ The figures are maxima over repeats: a roof is what the machine reaches when not
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
+from dataset.command_line import run_command
 from dataset.provenance import processor_name
 
 _ARRAY_BYTES = 256 * 2**20
@@ -99,7 +101,12 @@ def _best(run: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     machine = measure_machine()
     rates = (machine.copy_bandwidth / 1e9, machine.read_bandwidth / 1e9, machine.matrix_peak / 1e9)
     print("{}: copy {:.1f} GB/s, read {:.1f} GB/s, matrix {:.0f} GFLOP/s".format(machine.device, *rates))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("machine", run))

@@ -24,6 +24,7 @@ from typing import Any, Final
 import numpy as np
 
 from dataset.body.landmarks import LANDMARKS, hip_centre
+from dataset.command_line import run_command
 from dataset.skeleton import BODY_INDEX, MIRROR_BODY, NUM_BODIES
 
 BONES_OF_BODY: Final[dict[str, tuple[str, ...]]] = {
@@ -282,7 +283,12 @@ def main(cfg: DistilConfig) -> dict[str, Any]:
     return provenance
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     main(tyro.cli(DistilConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("distil", run))

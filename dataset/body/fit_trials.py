@@ -22,6 +22,7 @@ import numpy as np
 from dataset.atomic import write_text
 from dataset.body.default import make_body
 from dataset.body.fit import fit_pose, fit_subject
+from dataset.command_line import run_command
 from dataset.kinematics import forward_kinematics
 from dataset.lab.read import read_trial
 from dataset.schema import LabTrial, Motion, Subject
@@ -115,7 +116,12 @@ def main(cfg: FitTrialsConfig) -> list[dict[str, str]]:
     return rows
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     main(tyro.cli(FitTrialsConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("fit_trials", run))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,6 +16,7 @@ from dataset import figure_style
 from dataset.body.default import make_body
 from dataset.body.marker_sets import marker_points, marker_set
 from dataset.body.model import BodyModel, CollisionShape
+from dataset.command_line import run_command
 from dataset.schema import Subject
 from dataset.skeleton import BODY_NAMES, PARENTS
 
@@ -167,7 +169,12 @@ def main(cfg: PictureConfig) -> None:
         figure_style.save(figure, cfg.out)
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     main(tyro.cli(PictureConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("picture", run))

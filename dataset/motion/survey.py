@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dataset.atomic import write_text
 from dataset.body.model import BodyModel
+from dataset.command_line import run_command
 from dataset.motion.joint_map import MapReport
 from dataset.motion.read import EXTENSIONS, read_motion
 from dataset.motion.retarget import retarget
@@ -171,14 +175,12 @@ def _median(cells: list[str]) -> float:
 def main(config: Config) -> list[dict[str, str]]:
     """Surveys the folder and writes the table and its summary."""
     rows = [table_row(item) for item in survey_folder(config.root)]
-    config.out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = config.out.with_suffix(".part")
-    with scratch.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    scratch.replace(config.out)
-    config.out.with_suffix(".md").write_text(_document(rows), encoding="utf-8")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(config.out, text.getvalue())
+    write_text(config.out.with_suffix(".md"), _document(rows))
     return rows
 
 
@@ -197,7 +199,12 @@ def _document(rows: list[dict[str, str]]) -> str:
     )
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
-    main(tyro.cli(Config))
+    main(tyro.cli(Config, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("survey", run))
