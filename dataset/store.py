@@ -45,7 +45,8 @@ class Store:
         store = cls._scan(Path(path))
         if not store.shards:
             cut = ", ".join(folder.name for folder in store.incomplete)
-            found = f"only half-written shards: {cut}; delete them and collect again" if cut else "none"
+            found = f"only half-written shards: {cut}; delete them and collect again"
+            found = found if cut else "none; check the path, or collect one with `python -m sim.collect`"
             raise ValueError(f"{path}: expected a data set with at least one complete shard, found {found}")
         for folder in store.incomplete:
             _log.warning("%s has no %s and is ignored", folder, SUCCESS)
