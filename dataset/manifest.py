@@ -24,6 +24,11 @@ MANIFEST: Final = "manifest.json"
 SUCCESS: Final = "_SUCCESS"
 OFFSETS: Final = "offsets"
 
+LANDING: Final = "transient"
+"""Reason of what every stretch loses at its start, where the body lands on the floor: no failure."""
+FAILURES: Final = ("unreadable", "no_solution", "error", "crashed")
+"""Reasons for which nothing came of a clip though it was not tried to its end: a later run may try again."""
+
 COPIED: Final = ("name", "clip", "seed", "substep", "clip_start", "controller", "solution", "perturbation", "flags")
 """Attributes of `Dynamics` that are stored in the manifest as they are."""
 

@@ -2,14 +2,13 @@
 
 Nothing that is wrong with one clip reaches the others: what cannot be read, tracked or recorded comes back as dropped
 seconds with a reason.
-
-Axis legend: T frames, N = 24 bodies.
 """
 
 from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,16 +18,17 @@ import numpy as np
 
 from dataset.body.default import make_body
 from dataset.body.mjcf import HumanoidConfig
-from dataset.kinematics import forward_kinematics
-from dataset.manifest import Dropped
+from dataset.manifest import LANDING, Dropped
 from dataset.schema import FRAME_RATE, Dynamics, Motion, Subject
 from sim.backends.mujoco_cpu import MujocoCpu
+from sim.engine_warnings import engine_warnings
 from sim.humanoid import Humanoid, make_humanoid
+from sim.imitation.assess import tracking_error
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, body_hash, load_solution, motion_hash, save_solution
 from sim.imitation.tracker.clip import RetryConfig
 from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.reference import make_reference
-from sim.imitation.tracker.solve import Replay, replay, solve
+from sim.imitation.tracker.solve import replay, solve
 from sim.record import Origin, RecordConfig, RecordReport, record
 from sim.work_items import WorkItem
 
@@ -75,6 +75,10 @@ class ItemOutcome:
     """Time that replaying and recording took, without reading and retargeting [s]."""
     inexact: int = 0
     """Stretches whose replay left the searched states (another build or processor type)."""
+    warnings: Counter[str] = field(default_factory=Counter)
+    """Warnings of the engine by kind, those of searched and discarded samples included."""
+    notes: tuple[str, ...] = ()
+    """What the clip's reader decided or left out."""
     error: str = ""
     """Why nothing came of it, in full; empty if something did."""
 
@@ -118,29 +122,31 @@ def imitate_item(
         stored: Solutions that may be replayed (`find_solutions`).
         save_to: Folder for solutions that had to be searched; None to keep none.
     """
-    outcome = ItemOutcome()
+    outcome, before = ItemOutcome(), engine_warnings()
     try:
         humanoid = _humanoid(item.subject, config.humanoid)
-        motions = item.clip.motions(humanoid.body)
+        clip = item.clip.load(humanoid.body)
     except (ValueError, FileNotFoundError) as error:
         outcome.error = str(error)
         outcome.dropped.append(_dropped(item, "unreadable", 0.0))
         return outcome
-    complete = []
-    for motion in motions:
+    complete, outcome.notes = [], clip.notes
+    for motion in clip.motions:
         outcome.asked += motion.duration
         try:
             complete.append(_imitate(item, motion, humanoid, config, stored or {}, save_to, outcome))
         except ValueError as error:
             outcome.error = str(error)
-            outcome.dropped.append(_dropped(item, "untracked", motion.duration))
+            outcome.dropped.append(_dropped(item, "untracked", motion.duration, motion))
             complete.append(False)
     outcome.is_complete = all(complete)
+    outcome.warnings = engine_warnings() - before
     return outcome
 
 
-def _dropped(item: WorkItem, reason: str, seconds: float) -> Dropped:
-    return Dropped(clip=item.clip.label, subject=item.subject.name, seed=item.seed, reason=reason, seconds=seconds)
+def _dropped(item: WorkItem, reason: str, seconds: float, motion: Motion | None = None) -> Dropped:
+    clip = item.clip.label if motion is None else f"{motion.source}/{motion.name}"
+    return Dropped(clip=clip, subject=item.subject.name, seed=item.seed, reason=reason, seconds=seconds)
 
 
 def _imitate(
@@ -158,7 +164,7 @@ def _imitate(
     solution = load_solution(stored[key]) if is_stored else None
     if solution is None:
         if not config.may_search:
-            outcome.dropped.append(_dropped(item, "no_solution", motion.duration))
+            outcome.dropped.append(_dropped(item, "no_solution", motion.duration, motion))
             outcome.error = f"{item.name}: no stored solution for motion {key[0]}, body {key[1]}, seed {key[2]}"
             return False
         solution = _search(item, motion, humanoid, config, save_to, outcome)
@@ -174,8 +180,8 @@ def _imitate(
     missing = motion.duration - report.simulated / FRAME_RATE
     if missing >= 1.0 / KNOTS_PER_SECOND:  # less is what the last knot leaves over
         lost["untracked"] = missing
-    outcome.dropped += [_dropped(item, reason, seconds) for reason, seconds in sorted(lost.items())]
-    return solution.is_complete and set(report.cut) <= {"transient"}
+    outcome.dropped += [_dropped(item, reason, seconds, motion) for reason, seconds in sorted(lost.items())]
+    return solution.is_complete and set(report.cut) <= {LANDING}
 
 
 def _search(
@@ -238,21 +244,3 @@ def _replay_and_record(
         outcome.substeps += part.trace.num_substeps
     outcome.replay_wall += time.perf_counter() - started
     return kept, report, has_diverged
-
-
-def tracking_error(humanoid: Humanoid, part: Replay, reference: np.ndarray) -> np.ndarray:
-    """Mean over the bodies of their distance from the reference at each 30 Hz frame of a replay.
-
-    Args:
-        humanoid: Who imitates.
-        part: Replayed stretch.
-        reference: Reference trajectory, generalised positions at every physics substep of the clip, shape (K, 99).
-
-    Returns:
-        Distance [m], shape (T,).
-    """
-    frames = slice(0, None, humanoid.substeps)
-    simulated = part.trace.qpos[0, frames]
-    wanted = reference[part.first_sample :][frames][: len(simulated)]
-    positions = [forward_kinematics(humanoid.body.offset, *humanoid.pose(qpos))[0] for qpos in (simulated, wanted)]
-    return np.linalg.norm(positions[0] - positions[1], axis=-1).mean(axis=1)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dataset.manifest import LANDING
 from dataset.schema import FRAME_RATE, Dynamics
 from dataset.skeleton import NUM_JOINTS
 from kernels.grf import average_ground_reaction
@@ -220,13 +221,13 @@ def _unphysical(
 
 
 def _mark_unwanted(reason_P: np.ndarray, tracking_error: np.ndarray | None, config: RecordConfig) -> None:
-    """Add the reasons `transient` and `tracking` where no other applies, in place."""
+    """Add the reasons `LANDING` and `tracking` where no other applies, in place."""
     free_P = reason_P == ""
     if tracking_error is not None:
         good_T = tracking_error <= config.max_tracking_error
         reason_P[free_P & ~(good_T[:-1] & good_T[1:])] = "tracking"
     landing = int(np.ceil(config.transient * FRAME_RATE - 1e-9))
-    reason_P[:landing][free_P[:landing]] = "transient"
+    reason_P[:landing][free_P[:landing]] = LANDING
 
 
 def _runs(is_member: np.ndarray) -> list[tuple[int, int]]:

@@ -1,5 +1,7 @@
 """The default person as a humanoid, and motions that shake it."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -55,3 +57,26 @@ def shaken(humanoid, rest_state, random_targets):
     backend.close()
     saturated = np.abs(trace.servo_force[0]) >= humanoid.model.actuator_forcerange[:, 1]
     return trace, saturated.mean()
+
+
+@pytest.fixture(scope="session")
+def arm_swing():
+    """Text of a DeepMimic clip of a person who stands, leaning a little over the toes, and swings both arms to the front."""
+
+    def make(seconds):
+        frames = []
+        lean = 0.04  # half the angle at the ankles; upright, the centre of mass is over the heels and tips at a breath
+        for time in np.arange(0.0, seconds + 1e-9, 1.0 / 30.0):
+            half = 0.3 * np.sin(np.pi * time)
+            frame = np.zeros(44)
+            frame[0], frame[2] = 1.0 / 30.0, 0.9
+            frame[[4, 8, 12, 16, 21, 25, 30, 35, 39]] = 1.0  # identity quaternions
+            frame[4:8] = np.cos(lean), 0.0, 0.0, -np.sin(lean)
+            for ankle in (21, 35):
+                frame[ankle : ankle + 4] = np.cos(lean), 0.0, 0.0, np.sin(lean)
+            for arm in (25, 39):
+                frame[arm], frame[arm + 3] = np.cos(half), np.sin(half)
+            frames.append(frame.tolist())
+        return json.dumps({"Loop": "none", "Frames": frames})
+
+    return make
