@@ -89,9 +89,11 @@ def _contents(folder: Path, summary: Summary) -> list[str]:
     ]
     if summary.incomplete:
         lines.append(f"ignored   {summary.incomplete} half-written shards")
-    lines += [f"  source  {name}: {_share(share)}" for name, share in summary.by_source.items()]
     lines += [f"  driven  by {name}: {_share(share)}" for name, share in summary.by_controller.items()]
-    lines.append(f"success   {100 * summary.success:.1f} % of the duration asked for")
+    lines.append(
+        f"success   {100 * summary.success:.1f} % of the duration asked for, beside {_time(summary.landing.seconds)} of landing"
+    )
+    lines += [f"  source  {name}: {figures.as_text()}" for name, figures in summary.completion.items()]
     lines += [f"  dropped {reason}: {_share(share)}" for reason, share in summary.dropped.items()]
     lines.append(
         f"physics   equations of motion closed to {summary.closure_max:.1e} body weights; momentum balance median"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset.fields import FIELDS, Field
+from dataset.manifest import FAILURES, LANDING, Dropped
 from dataset.schema import FRAME_RATE
 from dataset.stats import RunningStats
 from dataset.store import Store
@@ -24,6 +25,35 @@ class Share:
     """Number of sequences (or of dropped stretches)."""
     seconds: float
     """Their duration [s]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """How much of what was asked for is in the data; one stretch of motion on one subject with one seed counts one."""
+
+    kept: float
+    """Duration in the data [s]."""
+    asked: float
+    """Duration asked for without the landings at the start [s]: kept and lost; nothing is known of what was never read."""
+    stretches: int
+    """Stretches asked for."""
+    whole: int
+    """Those that lost nothing but the landing."""
+    failed: int
+    """Those nothing came of for one of `dataset.manifest.FAILURES`."""
+
+    @property
+    def rate(self) -> float:
+        """Kept share of the duration asked for; 0 where nothing was."""
+        return self.kept / self.asked if self.asked else 0.0
+
+    def as_text(self) -> str:
+        """For a person."""
+        failed = f", {self.failed} failed before they were tracked" if self.failed else ""
+        return (
+            f"{self.kept / 60:.2f} of {self.asked / 60:.2f} min = {100 * self.rate:.1f} % kept,"
+            f" {self.whole} of {self.stretches} stretches whole{failed}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +92,14 @@ class Summary:
     """Different people."""
     clips: int
     """Different motions."""
-    by_source: dict[str, Share]
-    """Kept data by source (the clip's name up to the first slash), largest first."""
     by_controller: dict[str, Share]
     """Kept data by controller, largest first."""
+    completion: dict[str, Completion]
+    """How much of each source is there."""
+    landing: Share
+    """Cut at the start of stretches, where the body lands on the floor; no failure."""
     dropped: dict[str, Share]
-    """What was asked for and failed, by reason, largest first."""
+    """What was asked for and failed, by reason, largest first; what failed once and is there now does not count."""
     momentum_median: float
     """Median of the momentum balance over all transitions [body weights]."""
     momentum_p95: float
@@ -77,7 +109,7 @@ class Summary:
 
     @property
     def success(self) -> float:
-        """Kept share of the duration that was asked for."""
+        """Kept share of the duration that was asked for, landings left out."""
         asked = self.seconds + sum(share.seconds for share in self.dropped.values())
         return self.seconds / asked if asked else 0.0
 
@@ -87,6 +119,8 @@ def summarize(store: Store) -> Summary:
     kept = [(info, (info.num_frames - 1) / FRAME_RATE) for info in store.sequences]
     momentum = np.concatenate([np.empty(0), *store.fields("momentum_error")])
     closure = np.concatenate([np.empty(0), *store.fields("closure_error")])
+    lost = standing_losses(store)
+    landing = [item.seconds for item in lost if item.reason == LANDING]
     return Summary(
         sequences=len(store),
         seconds=store.seconds,
@@ -96,13 +130,58 @@ def summarize(store: Store) -> Summary:
         content=store.content,
         subjects=len(store.subjects),
         clips=len({info.clip for info in store.sequences}),
-        by_source=_group((info.clip.split("/", 1)[0], seconds) for info, seconds in kept),
         by_controller=_group((info.controller or "unnamed", seconds) for info, seconds in kept),
-        dropped=_group((item.reason, item.seconds) for item in store.dropped),
+        completion=completion(store),
+        landing=Share(sequences=len(landing), seconds=sum(landing)),
+        dropped=_group((item.reason, item.seconds) for item in lost if item.reason != LANDING),
         momentum_median=float(np.median(momentum)) if momentum.size else float("nan"),
         momentum_p95=float(np.quantile(momentum, 0.95)) if momentum.size else float("nan"),
         closure_max=float(closure.max(initial=0.0)),
     )
+
+
+def standing_losses(store: Store) -> list[Dropped]:
+    """Losses of a store without the failures that a later run made good, or that several runs met."""
+    kept = {(info.clip, info.subject.name, info.seed) for info in store.sequences}
+    losses = list(dict.fromkeys(store.dropped))
+    tried = kept | {_key(item) for item in losses if item.reason not in FAILURES}
+    tried |= {(clip.rsplit("@", 1)[0], *rest) for clip, *rest in tried}  # a file that failed as a whole
+    standing, failed = [], set()
+    for item in losses:
+        if item.reason in FAILURES:
+            if _key(item) in tried or _key(item) in failed:
+                continue
+            failed.add(_key(item))
+        standing.append(item)
+    return standing
+
+
+def _key(item: Dropped) -> tuple[str, str, int]:
+    return item.clip, item.subject, item.seed
+
+
+def completion(store: Store) -> dict[str, Completion]:
+    """How much of each source (a clip's name up to the first slash) is in a store, over all runs that filled it."""
+    kept: defaultdict[tuple[str, str, int], float] = defaultdict(float)
+    for info in store.sequences:
+        kept[info.clip, info.subject.name, info.seed] += (info.num_frames - 1) / FRAME_RATE
+    lost: defaultdict[tuple[str, str, int], list[Dropped]] = defaultdict(list)
+    for item in standing_losses(store):
+        if item.reason != LANDING:
+            lost[_key(item)].append(item)
+    sources: defaultdict[str, list[tuple[float, list[Dropped]]]] = defaultdict(list)
+    for key in dict.fromkeys((*kept, *lost)):
+        sources[key[0].split("/", 1)[0]].append((kept.get(key, 0.0), lost.get(key, [])))
+    return {
+        source: Completion(
+            kept=sum(seconds for seconds, _ in stretches),
+            asked=sum(seconds + sum(item.seconds for item in losses) for seconds, losses in stretches),
+            stretches=len(stretches),
+            whole=sum(not losses for _, losses in stretches),
+            failed=sum(bool(losses) and all(item.reason in FAILURES for item in losses) for _, losses in stretches),
+        )
+        for source, stretches in sorted(sources.items())
+    }
 
 
 def _group(items: Iterable[tuple[str, float]]) -> dict[str, Share]:

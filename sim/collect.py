@@ -3,12 +3,14 @@
 `python -m sim.collect --motions embedded --out DIR` takes the 15 clips everybody can have;
 `python -m sim.collect --motions solutions/plan.csv --root MOTIONS --subjects all --pairing turn --out DIR` replays the
 shipped solutions. One process a core works on one clip at a time. What cannot be read, tracked or recorded is counted
-and does not stop the rest; started again with the same arguments it goes on where it stopped. What was found out is
-added to `run.json` of the data set.
+and does not stop the rest; started again with the same arguments it goes on where it stopped and tries again what could not
+be read, had no solution, or ended in an error. What each run found out is added to `run.json` of the data set, with the
+completion rate of each source over all runs.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -23,10 +25,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dataset.body.subjects import SUBJECTS, subject_by_name
-from dataset.manifest import Dropped
+from dataset.command_line import run_command
+from dataset.manifest import FAILURES, LANDING, Dropped
 from dataset.provenance import add_run, run_record
 from dataset.schema import FRAME_RATE, Subject
 from dataset.store import Store
+from dataset.summary import Completion, completion
 from sim.imitate_clip import ImitationConfig, ItemOutcome, StoredSolutions, find_solutions, imitate_item
 from sim.record import RecordReport
 from sim.work_items import WorkItem, list_clips, list_items
@@ -58,13 +62,15 @@ class Config:
     """Folders with stored solutions; `OUT/solutions`, where new ones go, is looked through too."""
     workers: int = 0
     """Processes; 0 for one a core."""
+    keep_failed: bool = False
+    """Do not try again what an earlier run could not read, had no solution for, or failed on by an error or crash."""
     imitation: ImitationConfig = field(default_factory=ImitationConfig)
     """How a clip becomes records."""
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """Running totals of a collection."""
+    """Running totals of one run of a collection."""
 
     items: int = 0
     """Work items finished."""
@@ -86,8 +92,10 @@ class Tally:
     def __post_init__(self) -> None:
         self.report = RecordReport()
         self.lost: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
         self.by_source: defaultdict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.errors: dict[str, str] = {}
+        self.notes: dict[str, tuple[str, ...]] = {}
 
     def add(self, item: WorkItem, outcome: ItemOutcome) -> None:
         """Count one item in."""
@@ -101,8 +109,10 @@ class Tally:
         source["complete"] += outcome.is_complete
         source["asked_s"] += outcome.asked
         source["kept_s"] += outcome.report.kept / FRAME_RATE
-        for loss in outcome.dropped:
-            self.lost[loss.reason] += 1
+        self.lost.update({loss.reason for loss in outcome.dropped} - {LANDING})  # every stretch lands: no loss
+        self.warnings.update(outcome.warnings)
+        if outcome.notes:
+            self.notes[item.clip.label] = outcome.notes
         if outcome.error:
             self.errors[item.name] = outcome.error
 
@@ -112,7 +122,7 @@ class Tally:
         return self.substeps / self.replay_wall if self.replay_wall else 0.0
 
     def result(self) -> dict[str, Any]:
-        """For `run.json`: totals, physics figures, each source, each failure."""
+        """For `run.json`: totals of this run, physics figures, each source, each failure."""
         return {
             "items": self.items,
             "complete": self.complete,
@@ -124,15 +134,21 @@ class Tally:
             "search_s_per_s": self.search_wall / self.searched if self.searched else None,
             "replay_substeps_per_s": round(self.steps_per_second),
             "inexact_stretches": self.inexact,
+            "engine_warnings": dict(self.warnings),
             "errors": self.errors,
+            "notes": self.notes,
         }
 
 
 class ShardWriter:
-    """Stores outcomes in the order of the work, a shard every `SHARD_SECONDS`, so the data do not depend on timing."""
+    """Stores outcomes in the order of the work, a shard every `SHARD_SECONDS`, so the data do not depend on timing.
+
+    A loss that the data set knows from an earlier run is not stored twice.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._known = set(store.dropped)
         self._waiting: dict[int, ItemOutcome] = {}
         self._next = 0
         self._block: list[ItemOutcome] = []
@@ -154,7 +170,7 @@ class ShardWriter:
 
     def _write(self) -> None:
         kept = [record for outcome in self._block for record in outcome.kept]
-        dropped = [loss for outcome in self._block for loss in outcome.dropped]
+        dropped = [loss for outcome in self._block for loss in outcome.dropped if loss not in self._known]
         if kept or dropped:
             self._store.append(kept, dropped)
         self._block = []
@@ -164,12 +180,13 @@ def _subjects(names: Sequence[str]) -> list[Subject]:
     return list(SUBJECTS) if tuple(names) == ("all",) else [subject_by_name(name) for name in names]
 
 
-def _unfinished(items: Sequence[WorkItem], store: Store) -> list[WorkItem]:
-    """Items of which the data set has neither a record nor a loss."""
-    done = {(loss.clip, loss.subject, loss.seed) for loss in store.dropped}
-    for info in store.sequences:
-        done.add((info.clip, info.subject.name, info.seed))
-        done.add((info.clip.rsplit("@", 1)[0], info.subject.name, info.seed))  # a stretch of a file
+def _unfinished(items: Sequence[WorkItem], store: Store, keep_failed: bool) -> list[WorkItem]:
+    """Items of which the data set has neither a record nor a loss, and unless they are kept those that failed altogether."""
+    found = [(info.clip, info.subject.name, info.seed) for info in store.sequences]
+    found += [
+        (loss.clip, loss.subject, loss.seed) for loss in store.dropped if keep_failed or loss.reason not in FAILURES
+    ]
+    done = {(name, *rest) for clip, *rest in found for name in (clip, clip.rsplit("@", 1)[0])}  # a stretch of a file
     return [item for item in items if (item.clip.label, item.subject.name, item.seed) not in done]
 
 
@@ -229,7 +246,7 @@ def main(config: Config) -> dict[str, Any]:
     clips = list_clips(config.motions, config.root)
     items = list_items(clips, _subjects(config.subjects), config.seeds, config.pairing)
     store = Store.create(config.out)
-    todo = _unfinished(items, store)
+    todo = _unfinished(items, store, config.keep_failed)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(config.workers or cores, max(1, len(todo)))
     tally, writer, started = Tally(), ShardWriter(store), time.perf_counter()
@@ -248,7 +265,12 @@ def main(config: Config) -> dict[str, Any]:
         finally:
             # A stop in the middle keeps what is finished; the next start goes on from there.
             writer.close()
-    result = tally.result() | {"wall_s": round(time.perf_counter() - started, 1), "workers": workers}
+    whole = {name: dataclasses.asdict(figures) for name, figures in completion(store).items()}
+    result = tally.result() | {
+        "completion": whole,
+        "wall_s": round(time.perf_counter() - started, 1),
+        "workers": workers,
+    }
     seeds = {f"search_{number}": seed for number, seed in enumerate(config.seeds)}
     add_run(config.out, run_record("sim.collect", config, seeds=seeds, result=result))
     return result
@@ -256,22 +278,27 @@ def main(config: Config) -> dict[str, Any]:
 
 def _print_result(result: dict[str, Any], out: Path) -> None:
     print(
-        f"{out}: {result['kept_s']:.1f} of {result['asked_s']:.1f} s kept, {result['complete']} of"
-        f" {result['items']} items complete; momentum error {100 * result['momentum_error_median']:.2f} % of body weight"
+        f"{out}: this run kept {result['kept_s']:.1f} of {result['asked_s']:.1f} s,"
+        f" {result['cut_s'].get(LANDING, 0.0):.1f} s were landing; {result['complete']} of {result['items']} items complete;"
+        f" momentum error {100 * result['momentum_error_median']:.2f} % of body weight"
         f" in the median, equations of motion close to {result['closure_max']:.1e}"
     )
-    for source, figures in result["by_source"].items():
-        share = 100.0 * figures["kept_s"] / figures["asked_s"] if figures["asked_s"] else 0.0
-        print(
-            f"  {source}: {figures['kept_s']:.0f} s = {share:.0f} %, {figures['complete']:.0f}/{figures['items']:.0f} whole"
-        )
+    for source, figures in result["completion"].items():
+        print(f"  {source}, all runs: {Completion(**figures).as_text()}")
     if result["items_by_loss"]:
         print("  items that lost something to: " + ", ".join(f"{k} {v}" for k, v in result["items_by_loss"].items()))
+    if result["notes"]:
+        print(f"  readers' notes on {len(result['notes'])} clips are in {out / 'run.json'}")
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    options = tyro.cli(Config, description=__doc__)
-    _print_result(main(options), options.out)
+    config = tyro.cli(Config, description=__doc__)
+    _print_result(main(config), config.out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("collect", run))

@@ -33,7 +33,7 @@ def test_the_summary_counts_what_is_there_and_what_was_dropped(folder) -> None:
     assert summary.seconds == pytest.approx(91 / 30)
     assert summary.success == pytest.approx((91 / 30) / (91 / 30 + 3.0))
     assert [(reason, share.seconds) for reason, share in summary.dropped.items()] == [("fell", 2.0), ("tracking", 1.0)]
-    assert list(summary.by_source) == ["made-up"] and summary.by_source["made-up"].sequences == 3
+    assert list(summary.completion) == ["made-up", "other"] and summary.completion["made-up"].stretches == 3
     assert summary.closure_max < 1e-12 and 0 < summary.momentum_median < summary.momentum_p95 < 0.005
 
 

@@ -1,7 +1,7 @@
 """Collection: every clip on every subject, whatever fails is counted, a second start goes on, a stored solution is replayed."""
 
 import dataclasses
-import json
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from dataset.body.mjcf import HumanoidConfig
 from dataset.body.subjects import SUBJECTS
 from dataset.provenance import read_runs
 from dataset.store import Store
+from dataset.summary import summarize
 from dataset.verify import verify_store
 from sim.collect import Config, main
 from sim.imitate_clip import ImitationConfig, find_solutions, imitate_item
@@ -24,26 +25,8 @@ QUICK = ImitationConfig(
 """Stiff enough to stand by itself, so that hardly a search is enough for a person who swings the arms."""
 
 
-def arm_swing(seconds: float) -> str:
-    """A DeepMimic clip of a person who stands, leaning a little over the toes, and swings both arms to the front."""
-    frames = []
-    lean = 0.04  # half the angle at the ankles; upright, the centre of mass is over the heels and tips at a breath
-    for time in np.arange(0.0, seconds + 1e-9, 1.0 / 30.0):
-        half = 0.3 * np.sin(np.pi * time)
-        frame = np.zeros(44)
-        frame[0], frame[2] = 1.0 / 30.0, 0.9
-        frame[[4, 8, 12, 16, 21, 25, 30, 35, 39]] = 1.0  # identity quaternions
-        frame[4:8] = np.cos(lean), 0.0, 0.0, -np.sin(lean)
-        for ankle in (21, 35):
-            frame[ankle : ankle + 4] = np.cos(lean), 0.0, 0.0, np.sin(lean)
-        for arm in (25, 39):
-            frame[arm], frame[arm + 3] = np.cos(half), np.sin(half)
-        frames.append(frame.tolist())
-    return json.dumps({"Loop": "none", "Frames": frames})
-
-
 @pytest.fixture(scope="module")
-def clips(tmp_path_factory):
+def clips(tmp_path_factory, arm_swing):
     """Folder `here` with two clips that can be tracked, and one that cannot be read."""
     folder = tmp_path_factory.mktemp("motions") / "here"
     folder.mkdir()
@@ -84,13 +67,63 @@ def test_stored_records_stand_on_the_ground_and_close(collected):
         assert dynamics.clip_start == pytest.approx(0.3)
 
 
-def test_a_second_start_finds_nothing_to_do_and_changes_nothing(collected):
-    config, _ = collected
+def test_a_second_start_tries_again_what_could_not_be_read_and_changes_nothing(collected):
+    config, first = collected
     before = Store.open(config.out).content
     again = main(config)
-    assert again["items"] == 0
+    assert again["items"] == 1 and list(again["errors"]) == ["here/torn/neutral172/0"]
+    assert again["completion"] == first["completion"]
     assert Store.open(config.out).content == before
-    assert [run["command"] for run in read_runs(config.out)] == ["sim.collect"] * 2
+    assert main(dataclasses.replace(config, keep_failed=True))["items"] == 0
+    assert Store.open(config.out).content == before
+    assert [run["command"] for run in read_runs(config.out)] == ["sim.collect"] * 3
+
+
+def test_the_landing_is_no_loss(collected):
+    _, result = collected
+    assert result["items_by_loss"] == {"unreadable": 1}
+    assert result["cut_s"]["transient"] == pytest.approx(2 * 0.3)
+    figures = result["completion"]["here"]
+    assert (figures["stretches"], figures["whole"], figures["failed"]) == (3, 2, 1)
+    assert figures["asked"] == figures["kept"] == pytest.approx(result["kept_s"])
+
+
+def test_what_failed_is_made_good_by_a_later_run_and_then_counts_once(collected, clips, tmp_path, monkeypatch):
+    config, first = collected
+    monkeypatch.setattr("sim.collect.ProcessPoolExecutor", InProcess)
+    wanted = dataclasses.replace(
+        config, out=tmp_path / "set", motions=(str(clips / "long.txt"), str(clips / "short.txt"))
+    )
+    without = dataclasses.replace(wanted, imitation=dataclasses.replace(QUICK, may_search=False))
+    assert main(without)["items_by_loss"] == {"no_solution": 2}
+    assert main(without)["items"] == 2 and len(Store.open(wanted.out).dropped) == 2, "a loss is stored once"
+    with monkeypatch.context() as patch:
+        patch.setattr("sim.collect.imitate_item", lambda *_: 1 / 0)
+        assert main(wanted)["items_by_loss"] == {"error": 2}
+    summary = summarize(Store.open(wanted.out))
+    assert summary.completion["here"].failed == 4, "files as a whole, and their stretches"
+    made_good = main(dataclasses.replace(wanted, solutions=(config.out / "solutions",)))
+    assert made_good["items"] == 2 and made_good["completion"]["here"] == first["completion"]["here"] | {
+        "stretches": 2, "failed": 0,
+    }  # fmt: skip
+    summary = summarize(Store.open(wanted.out))
+    assert summary.dropped == {} and summary.success == 1.0 and summary.landing.seconds == pytest.approx(0.6)
+
+
+class InProcess:
+    """A pool that works at once and where it is asked, so that a test can put something else in the worker's place."""
+
+    def __init__(self, *_, **__): ...
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_): ...
+
+    def submit(self, work, *arguments):
+        future = Future()
+        future.set_result(work(*arguments))
+        return future
 
 
 def test_the_data_do_not_depend_on_processes_nor_on_where_the_collection_was_stopped(collected, clips, tmp_path):
