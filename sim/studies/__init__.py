@@ -1,0 +1,1 @@
+"""Measurements behind choices of the humanoid: tables that one command makes again."""
