@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from dataset.skeleton import MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR
-from kernels.tokens import Disturbance, make_tokens
-from model.frames import HALF_WIDTH, WINDOW, Frames
+from dataset.windows import HALF_WIDTH, WINDOW
+from kernels.windows import Disturbance, make_tokens
+from model.frames import Frames
 from model.losses import Targets
 
 _MIRROR_JOINT = np.array(MIRROR_BODY[1:]) - 1

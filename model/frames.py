@@ -1,7 +1,7 @@
 """Recorded sequences as flat arrays ready for training: marker tracks, window frames and mass-normalised targets.
 
 Markers are placed once for all frames (a dense set and the sets of laboratories side by side), and once more from
-tracks that were low-passed like those of a laboratory. After that a batch is one gather (`kernels.tokens`).
+tracks that were low-passed like those of a laboratory. After that a batch is one gather (`kernels.windows`).
 
 Axis legend: G flat frames over all sequences, P markers, J joints, N bodies, E feet.
 """
@@ -17,13 +17,8 @@ from dataset.low_pass import low_pass
 from dataset.marker_tracks import MarkerPlacement, pelvis_heading
 from dataset.schema import FRAME_RATE, Dynamics, Subject
 from dataset.skeleton import FEET, NUM_BODIES, NUM_JOINTS
+from dataset.windows import WINDOW, window_frames
 from kernels.grf import sum_bodies
-from kernels.windows import list_window_frames
-
-HALF_WIDTH = 2
-"""Frames of a window before t, and after t + 1 (ImDy: window size 2)."""
-WINDOW = 2 * HALF_WIDTH + 2
-"""Frames a window."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +84,7 @@ def build_frames(
     """
     lengths = np.array([item.num_frames for item in sequences], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    usable = [offsets[i] + _usable(item) for i, item in enumerate(sequences)]
+    usable = [offsets[i] + window_frames(item) for i, item in enumerate(sequences)]
     if not sum(map(len, usable)):
         longest = int(lengths.max(initial=0))
         raise ValueError(f"sequences: expected one of at least {WINDOW + 2} frames, got {len(lengths)} up to {longest}")
@@ -126,10 +121,3 @@ def build_frames(
         names=tuple(item.name for item in sequences), clips=tuple(item.clip for item in sequences), offsets=offsets,
         markers=markers, usable=np.concatenate(usable), **arrays,
     )  # fmt: skip
-
-
-def _usable(item: Dynamics) -> np.ndarray:
-    """Frames t of one sequence with a whole window and whole labels."""
-    candidates = list_window_frames(np.array([0, item.num_frames]), HALF_WIDTH)
-    clean = ~(item.is_edge[candidates] | item.is_edge[candidates + 1])
-    return candidates[clean]

@@ -145,7 +145,7 @@ class ImDyS(nn.Module):
 
         Args:
             groups: Groups of windows with equal numbers of markers: raw features of each marker in the window's heading
-                frame (`kernels.tokens.make_tokens`), (B_g, M_g, F), and mask (B_g, M_g), True where present. Each
+                frame (`kernels.windows.make_tokens`), (B_g, M_g, F), and mask (B_g, M_g), True where present. Each
                 window has at least one marker.
             backend: Implementation of the encoder, see `kernels.encoder.encode`.
 

@@ -18,7 +18,7 @@ from dataset.lab.contact import FootContact, detect_contact
 from dataset.lab.trajectories import fill_gaps, finite_runs
 from dataset.low_pass import low_pass
 from dataset.schema import FRAME_RATE, LabTrial
-from model.frames import WINDOW
+from dataset.windows import WINDOW
 from model.physics.estimate import floor_height
 
 CUTOFF = 6.0

@@ -15,8 +15,8 @@ import torch
 
 from dataset.schema import FRAME_RATE
 from dataset.skeleton import NUM_BODIES, NUM_JOINTS
-from kernels.tokens import make_tokens
-from model.frames import HALF_WIDTH
+from dataset.windows import HALF_WIDTH
+from kernels.windows import make_tokens
 from model.imdys import ImDyS
 
 LEAST_MARKERS = 10

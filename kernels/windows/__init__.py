@@ -1,4 +1,7 @@
-"""Canonical marker windows: gather, centre, turn to the heading, differentiate, draw random markers, in one pass."""
+"""Flat frames to canonical windows: a subset of markers seen from its own frame, as tokens with mirror image and noise.
+
+`reference` holds the definition. Output arrays may be given, so that a training loop allocates nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,98 +9,87 @@ import numpy as np
 
 from kernels import _check
 from kernels._dispatch import Backend, pick
-from kernels.windows.reference import MarkerWindows, list_window_frames, mix
+from kernels.windows.reference import Disturbance
 
 BACKENDS = (
     Backend(name="numba", module="numba_cpu", requires=("numba",)),
     Backend(name="reference", module="reference"),
 )
+"""Implementations, best first."""
 
-__all__ = ["BACKENDS", "MarkerWindows", "gather_windows", "list_window_frames", "mix"]
+__all__ = ["BACKENDS", "Disturbance", "make_tokens"]
 
 
-def gather_windows(
+def make_tokens(
     marker_pos: np.ndarray,
+    frame: np.ndarray,
+    index: np.ndarray,
+    *,
     origin: np.ndarray,
     heading: np.ndarray,
-    frame: np.ndarray,
-    index: np.ndarray | None = None,
-    *,
+    is_mirrored: np.ndarray | None = None,
+    disturbance: Disturbance | None = None,
     half_width: int = 2,
     rate: float = 30.0,
-    min_markers: int | None = None,
-    max_markers: int | None = None,
-    seed: int = 0,
-    epoch: int = 0,
-    canonical_heading: bool = True,
-    offset_std: float = 0.0,
-    jitter_std: float = 0.0,
+    out: tuple[np.ndarray, np.ndarray] | None = None,
     backend: str = "auto",
-) -> MarkerWindows:
-    """Windows of marker positions and velocities around given frames (`reference.gather_windows` has the equations).
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of B windows (`reference.make_tokens` has the equations).
 
     Args:
-        marker_pos: Marker positions of all sequences end to end [m], world, shape (F, M, 3); NaN in gaps. May be a
-            memory map.
-        origin: Horizontal position of the pelvis in each frame [m], shape (F, 2).
-        heading: Cosine and sine of the pelvis's heading in each frame, shape (F, 2).
-        frame: Flat index of frame t of each window, shape (B,); that t - half_width to t + half_width + 1 lie in one
-            sequence is the caller's care (`list_window_frames`).
-        index: Number that the window's random draws depend on, shape (B,); `frame` itself if None.
-        half_width: Frames before t, and after t + 1 (ImDy: 2, a window of 6).
+        marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3), float32 or float64; NaN in
+            gaps. May be a memory map.
+        frame: Flat index of frame t of each window, shape (B,), int64; that the window lies in one sequence is the
+            caller's care.
+        index: Marker of each token, shape (B, M), signed integers; negative for none.
+        origin: Point that becomes the origin [m], world, shape (B, 3).
+        heading: Angle about z that becomes zero [rad], shape (B,).
+        is_mirrored: True to reflect the window in its plane y = 0, shape (B,), bool; None for none.
+        disturbance: Marker noise, None for none.
+        half_width: W, frames before t and after t + 1 (ImDy's window size, 2): a window holds Q = 2 W + 2 frames.
         rate: Frames per second [Hz].
-        min_markers: Least number of markers drawn; all if None.
-        max_markers: Greatest number drawn and padded width; all if None.
-        seed: Seed of the run.
-        epoch: Epoch of the run.
-        canonical_heading: Turn windows to the heading of frame t; if false they are only centred.
-        offset_std: Standard deviation of a constant displacement of each marker [m].
-        jitter_std: Standard deviation of a displacement of each marker in each frame [m].
+        out: Arrays to write instead of new ones: tokens (B, M, 6 Q) of the markers' dtype, mask (B, M) bool.
         backend: `auto`, `numba` or `reference`.
 
     Returns:
-        Features (B, K, W, 6), mask (B, K), marker columns (B, K), K = max_markers, W = 2 half_width + 2.
+        Tokens (B, M, 6 Q), zero where absent, and mask (B, M), True where present.
 
     Raises:
-        ValueError: A shape, dtype or number is wrong, or a window leaves the array.
+        ValueError: A shape, dtype, index or number is wrong, or the noise table is too short.
         RuntimeError: The named backend cannot run here.
     """
-    sizes = _check.bind_axes(
-        marker_pos=(marker_pos, "F M 3"), origin=(origin, "F 2"), heading=(heading, "F 2"), frame=(frame, "B")
-    )
-    index = frame if index is None else index
-    _check.bind_axes(frame=(frame, "B"), index=(index, "B"))
-    _check.check_float(marker_pos=marker_pos, origin=origin, heading=heading)
-    _check.check_positive(rate=rate)
     if half_width < 0:
         raise ValueError(f"half_width: expected 0 or more frames, got {half_width}")
-    most = sizes["M"] if max_markers is None else max_markers
-    least = most if min_markers is None else min_markers
-    if not 0 <= least <= most <= sizes["M"]:
-        raise ValueError(f"markers: expected 0 <= min <= max <= {sizes['M']} stored, got min {least} and max {most}")
-    for name, value in (("offset_std", offset_std), ("jitter_std", jitter_std)):
-        if not (np.isfinite(value) and value >= 0):
-            raise ValueError(f"{name}: expected 0 or a positive length in metres, got {value}")
-    _check.check_index("frame", frame, sizes["F"])
-    _check.check_index("index", index, 2**63 - 1)
-    if frame.size and (int(frame.min()) < half_width or int(frame.max()) + half_width + 1 >= sizes["F"]):
+    num_frames = 2 * half_width + 2
+    _check.check_positive(rate=rate)
+    if is_mirrored is None:
+        is_mirrored = np.zeros(len(frame), bool)
+    if out is None:
+        out = np.empty((*index.shape, 6 * num_frames), marker_pos.dtype), np.empty(index.shape, bool)
+    tokens, mask = out
+    sizes = _check.bind_axes(
+        marker_pos=(marker_pos, "G P 3"), frame=(frame, "B"), index=(index, "B M"), origin=(origin, "B 3"),
+        heading=(heading, "B"), is_mirrored=(is_mirrored, "B"), tokens=(tokens, f"B M {6 * num_frames}"), mask=(mask, "B M"),
+    )  # fmt: skip
+    _check.check_float(marker_pos=marker_pos)
+    _check.check_same_dtype(marker_pos=marker_pos, tokens=tokens)
+    _check.check_index("frame", frame, sizes["G"])
+    if frame.size and (int(frame.min()) < half_width or int(frame.max()) + half_width + 1 >= sizes["G"]):
         raise ValueError(
-            f"frame: expected {half_width} frames before and {half_width + 1} after, within {sizes['F']},"
+            f"frame: expected {half_width} frames before and {half_width + 1} after each, within {sizes['G']},"
             f" got {int(frame.min())} to {int(frame.max())}"
         )
-    return pick(__name__, BACKENDS, backend).gather_windows(
-        marker_pos,
-        origin,
-        heading,
-        frame,
-        index,
-        half_width=half_width,
-        rate=rate,
-        min_markers=least,
-        max_markers=most,
-        seed=seed,
-        epoch=epoch,
-        canonical_heading=canonical_heading,
-        offset_std=float(offset_std),
-        jitter_std=float(jitter_std),
+    if index.dtype.kind != "i" or (index.size and int(index.max()) >= sizes["P"]):
+        raise ValueError(f"index: expected signed integers below {sizes['P']}, got {index.dtype} up to {index.max()}")
+    if disturbance is not None:
+        _check.bind_axes(
+            frame=(frame, "B"), start=(disturbance.start, "B"), offset_size=(disturbance.offset_size, "B"),
+            jitter_size=(disturbance.jitter_size, "B"), table=(disturbance.table, "L"),
+        )  # fmt: skip
+        needed = 3 * (num_frames + 1) * sizes["M"]
+        _check.check_index("disturbance.start", disturbance.start, len(disturbance.table) - needed + 1)
+    implementation = pick(__name__, BACKENDS, backend)
+    implementation.make_tokens(
+        marker_pos, frame, index, origin, heading, is_mirrored, disturbance, half_width, rate, tokens, mask
     )
+    return tokens, mask

@@ -1,4 +1,4 @@
-"""Named shapes and seeded inputs of the window kernels, shared by tests and benchmarks."""
+"""Named shapes and seeded inputs of the window kernel, used alike by its tests and its benchmarks."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from kernels.windows.reference import Disturbance
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Windows to cut."""
+    """One shape of the window kernel."""
 
     name: str
     """Identifier in test ids and benchmark rows."""
     frames: int
-    """Frames F."""
+    """Flat frames G."""
     markers: int
-    """Stored markers M."""
+    """Markers a frame P."""
     windows: int
     """Windows B."""
+    tokens: int
+    """Tokens a window M."""
     half_width: int = 2
-    """Frames before t, and after t + 1."""
-    min_markers: int | None = None
-    """Least number drawn; all if None."""
-    max_markers: int | None = None
-    """Greatest number drawn; all if None."""
-    disturbance: float = 0.0
-    """Standard deviation of offset and jitter [m]."""
-    gaps: float = 0.0
-    """Share of missing marker samples."""
+    """W, frames before t and after t + 1: a window holds 2 W + 2 frames."""
+    has_noise: bool = True
+    """Windows are disturbed."""
+    has_gaps: bool = True
+    """Some positions are NaN and some tokens empty."""
     dtype: str = "float32"
     """float32 or float64."""
     note: str
@@ -37,39 +37,40 @@ class Case:
 
 
 CASES = (
-    Case(name="two_frames", frames=2, markers=1, windows=1, half_width=0, note="smallest window: no inner frame"),
-    Case(name="no_window", frames=9, markers=3, windows=0, note="empty batch"),
-    Case(name="no_marker", frames=9, markers=0, windows=2, note="empty marker set"),
-    Case(name="prime_gaps", frames=41, markers=7, windows=13, half_width=1, gaps=0.05, dtype="float64", note="gaps"),
-    Case(name="subset", frames=101, markers=150, windows=29, min_markers=22, max_markers=96, note="as in training"),
     Case(
-        name="disturbed", frames=41, markers=11, windows=7, min_markers=1, max_markers=5, disturbance=0.005,
-        dtype="float64", note="random displacements",
+        name="one", frames=2, markers=1, windows=1, tokens=1, half_width=0, has_noise=False, has_gaps=False,
+        note="smallest: a window of one transition",
     ),
-    Case(name="paper", frames=50_000, markers=53, windows=2400, note="the paper's batch, benchmark size"),
+    Case(name="none", frames=9, markers=3, windows=0, tokens=4, has_noise=False, note="empty batch"),
+    Case(name="prime", frames=31, markers=7, windows=11, tokens=5, dtype="float64", note="odd sizes, gaps, noise"),
+    Case(name="four", frames=13, markers=5, windows=4, tokens=9, half_width=1, note="short windows, repeats"),
+    Case(name="plain", frames=50, markers=40, windows=17, tokens=40, has_noise=False, note="prediction: undisturbed"),
+    Case(name="train", frames=20000, markers=220, windows=2400, tokens=59, has_gaps=False, note="benchmark: a batch"),
 )  # fmt: skip
-"""Awkward shapes first, benchmark sizes last."""
+"""Awkward shapes first, benchmark size last."""
 
 
 def make(case: Case, seed: int = 0) -> dict[str, Any]:
-    """Arguments of `gather_windows` for a case: markers drifting within a few metres."""
+    """Arguments of `make_tokens` for a case."""
+    num_frames = 2 * case.half_width + 2
     rng = np.random.default_rng(seed)
-    drift = np.cumsum(rng.normal(0.0, 0.02, (case.frames, 1, 3)), axis=0)
-    marker_pos = (
-        drift + rng.normal(0.0, 0.4, (1, case.markers, 3)) + rng.normal(0, 0.01, (case.frames, case.markers, 3))
-    )
-    marker_pos[rng.random(marker_pos.shape[:2]) < case.gaps] = np.nan
-    angle = np.cumsum(rng.normal(0.0, 0.1, case.frames))
-    last = case.frames - case.half_width - 1
+    markers = rng.normal(0.0, 1.0, (case.frames, case.markers, 3)).astype(case.dtype)
+    index = rng.integers(0, case.markers, (case.windows, case.tokens)).astype(np.int32)
+    if case.has_gaps:
+        markers[rng.random(markers.shape[:2]) < 0.02] = np.nan
+        index[rng.random(index.shape) < 0.1] = -1
+    disturbance = None
+    if case.has_noise:
+        length = 3 * (num_frames + 1) * case.tokens + 101
+        disturbance = Disturbance(
+            table=rng.normal(size=length).astype(case.dtype),
+            start=rng.integers(0, 101, case.windows),
+            offset_size=rng.uniform(0.0, 0.02, case.windows),
+            jitter_size=rng.uniform(0.0, 0.005, case.windows),
+        )
     return {
-        "marker_pos": marker_pos.astype(case.dtype),
-        "origin": drift[:, 0, :2].astype(case.dtype),
-        "heading": np.stack((np.cos(angle), np.sin(angle)), axis=-1).astype(case.dtype),
-        "frame": rng.integers(case.half_width, last, case.windows),
-        "index": rng.integers(0, 10**9, case.windows),
-        "half_width": case.half_width,
-        "min_markers": case.min_markers,
-        "max_markers": case.max_markers,
-        "offset_std": case.disturbance,
-        "jitter_std": case.disturbance,
-    }
+        "marker_pos": markers, "index": index, "half_width": case.half_width,
+        "frame": rng.integers(case.half_width, case.frames - case.half_width - 1, case.windows),
+        "origin": rng.normal(size=(case.windows, 3)), "heading": rng.uniform(-np.pi, np.pi, case.windows),
+        "is_mirrored": rng.random(case.windows) < 0.5, "disturbance": disturbance,
+    }  # fmt: skip

@@ -1,159 +1,90 @@
-"""Flat marker frames to canonical windows: the specification, float64 NumPy.
+"""Flat frames to canonical windows: a subset of markers, in the window's own frame, mirrored and disturbed, as tokens.
 
-Axis legend: F frames of all sequences end to end, M markers stored, B windows, W = 2 half_width + 2 frames of a window,
-K markers drawn for a window (padded to `max_markers`), 6 = position and velocity.
+One pass instead of gathering all markers of all windows and throwing most of them away: this is the input pipeline of
+the solver, in training (random subsets, mirror images, marker noise) and in prediction (all markers, gaps masked).
+
+Axis legend: G flat frames, P markers a frame, B windows, M tokens a window, Q = 2 W + 2 frames a window, W = half_width
+before t and after t + 1, F = 6 Q features.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
-_GOLDEN = 0x9E3779B97F4A7C15
-_MASK = 0xFFFFFFFFFFFFFFFF
 
+@dataclass(frozen=True, kw_only=True)
+class Disturbance:
+    """Noise of skin markers, drawn from a table so that a batch needs no random numbers of its own.
 
-class MarkerWindows(NamedTuple):
-    """Marker tokens of some windows."""
-
-    features: np.ndarray
-    """Position [m] and velocity [m/s] of each marker in each frame of the window, (B, K, W, 6); 0 where masked."""
-    mask: np.ndarray
-    """True where a marker is present, shape (B, K), bool."""
-    marker: np.ndarray
-    """Column of the stored marker that each token is, shape (B, K), int32; -1 where masked."""
-
-
-def list_window_frames(offsets: np.ndarray, half_width: int) -> np.ndarray:
-    """Frames t whose window t - half_width ... t + half_width + 1 lies inside one sequence.
-
-    Args:
-        offsets: Sequence i holds the flat frames offsets[i] to offsets[i + 1], shape (number of sequences + 1,).
-        half_width: Frames before t, and after t + 1.
-
-    Returns:
-        Flat indices of such t, ascending, int64; shorter sequences give none.
+    Marker m of window b reads the table from `start_b + 3 (Q + 1) m`: three numbers for its constant offset, then
+    three a frame.
     """
-    runs = [
-        np.arange(begin + half_width, end - half_width - 1, dtype=np.int64) for begin, end in pairwise(offsets.tolist())
-    ]
-    return np.concatenate([np.empty(0, np.int64), *runs])
+
+    table: np.ndarray
+    """Standard normal numbers, shape (L,), the dtype of the markers."""
+    start: np.ndarray
+    """First entry that each window reads, shape (B,), int64; start + 3 (Q + 1) M must not exceed L."""
+    offset_size: np.ndarray
+    """Standard deviation of an offset that a marker keeps over the window [m] (placement, soft tissue), shape (B,)."""
+    jitter_size: np.ndarray
+    """Standard deviation of a displacement drawn anew each frame [m] (reconstruction noise), shape (B,)."""
 
 
-def gather_windows(
+def make_tokens(
     marker_pos: np.ndarray,
-    origin: np.ndarray,
-    heading: np.ndarray,
     frame: np.ndarray,
     index: np.ndarray,
-    *,
+    origin: np.ndarray,
+    heading: np.ndarray,
+    is_mirrored: np.ndarray,
+    disturbance: Disturbance | None,
     half_width: int,
     rate: float,
-    min_markers: int,
-    max_markers: int,
-    seed: int,
-    epoch: int,
-    canonical_heading: bool,
-    offset_std: float,
-    jitter_std: float,
-) -> MarkerWindows:
-    """Cut windows, centre and turn them, draw markers, disturb them on request, take velocities.
+    tokens: np.ndarray,
+    mask: np.ndarray,
+) -> None:
+    """Write the tokens of B windows.
 
-    With t = frame[b]: the positions of frames t - half_width ... t + half_width + 1 are moved horizontally by
-    -origin[t] (heights stay), turned about the vertical by the inverse of heading[t], and differentiated in the window:
-    v = rate (p_2 - p_1) in the first frame, rate (p_{i+1} - p_{i-1}) / 2 inside, rate (p_W - p_{W-1}) in the last.
-
-    K is drawn uniformly from [min_markers, max_markers], then K of the M markers without replacement and in random
-    order; if both bounds are M, all stay in storage order. A drawn marker that is NaN anywhere in the window is masked.
-    Every draw is a hash of (seed, epoch, index[b], number of the draw), so a window does not depend on its batch.
-
-    Disturbances, Gaussian, in metres, before velocities: `offset_std` one vector a marker and window (a misplaced
-    marker), `jitter_std` one vector a marker, frame and window (measurement noise).
+    With t = frame_b, for marker m in the window's frame q: x = marker_pos[t − W + q, index_bm] − origin_b
+    (+ offset + jitter), turned by minus the heading about z, then y negated if mirrored. A token holds, frame by frame,
+    x [m] and its finite difference over the window [m/s]: forward at the first frame, central (over two frames) inside,
+    backward at the last. A marker is present if its index is not negative and all its Q positions are finite; absent ones
+    get zeros.
 
     Args:
-        marker_pos: Marker positions [m], world, shape (F, M, 3).
-        origin: Horizontal position that becomes the origin, e.g. of the pelvis [m], shape (F, 2).
-        heading: Cosine and sine of the heading about the vertical, shape (F, 2).
-        frame: Flat index of frame t of each window, shape (B,).
-        index: Number of each window in its epoch's list, what random draws depend on, shape (B,).
-        half_width: Frames before t, and after t + 1 (ImDy: 2).
+        marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3); NaN in gaps.
+        frame: Flat index of frame t of each window, shape (B,), int64; the window lies inside the array.
+        index: Marker of each token, shape (B, M), int; negative for none.
+        origin: Point that becomes the origin [m], world, shape (B, 3).
+        heading: Angle about z that becomes zero [rad], shape (B,).
+        is_mirrored: True to reflect the window in the plane y = 0 of its own frame, shape (B,), bool.
+        disturbance: Marker noise, None for none.
+        half_width: W, frames before t and after t + 1.
         rate: Frames per second [Hz].
-        min_markers: Least number of markers drawn.
-        max_markers: Greatest number of markers drawn, and the padded width.
-        seed: Seed of the run.
-        epoch: Epoch of the run.
-        canonical_heading: Whether to turn to the heading (ImDy section 4.1) or only to centre.
-        offset_std: Standard deviation of a marker's constant displacement [m].
-        jitter_std: Standard deviation of a marker's displacement in each frame [m].
+        tokens: Written: features, shape (B, M, 6 Q).
+        mask: Written: True where present, shape (B, M), bool.
 
-    Returns:
-        Features in the dtype of `marker_pos`, mask and marker columns.
-
-    Source: ImDy section 4.1 (window, random markers, heading); velocities as in its released code, but in m/s.
+    Source: state of ImDy section 4.1 (positions and finite-differenced velocities of a window, heading frame); random
+    subsets and difference scheme of the released code, whose marker windows are not turned; mirror and noise are ours.
     """
-    num_windows, width, stored = frame.shape[0], 2 * half_width + 2, marker_pos.shape[1]
-    features = np.zeros((num_windows, max_markers, width, 6), dtype=marker_pos.dtype)
-    mask = np.zeros((num_windows, max_markers), dtype=np.bool_)
-    marker = np.full((num_windows, max_markers), -1, dtype=np.int32)
-    for b in range(num_windows):
-        t = int(frame[b])
-        draws = _Draws(seed, epoch, int(index[b]))
-        columns = _draw_markers(draws, stored, min_markers, max_markers)
-        position_WK3 = marker_pos[t - half_width : t + half_width + 2, columns].astype(np.float64)
-        position_WK3[..., :2] -= origin[t]
-        if canonical_heading:
-            cosine, sine = (float(value) for value in heading[t])
-            position_WK3[..., :2] = position_WK3[..., :2] @ np.array([[cosine, -sine], [sine, cosine]])
-        if offset_std > 0 or jitter_std > 0:
-            for slot in range(len(columns)):
-                position_WK3[:, slot] += offset_std * draws.normal(slot, 0)
-                for i in range(width):
-                    position_WK3[i, slot] += jitter_std * draws.normal(slot, i + 1)
-        velocity_WK3 = np.gradient(position_WK3, 1.0 / rate, axis=0)
-        present_K = np.all(np.isfinite(position_WK3), axis=(0, 2))
-        tokens_KW6 = np.concatenate((position_WK3, velocity_WK3), axis=-1).swapaxes(0, 1)
-        features[b, : len(columns)] = np.where(present_K[:, None, None], tokens_KW6, 0.0)
-        mask[b, : len(columns)] = present_K
-        marker[b, : len(columns)] = np.where(present_K, columns, -1)
-    return MarkerWindows(features, mask, marker)
-
-
-def _draw_markers(draws: _Draws, stored: int, min_markers: int, max_markers: int) -> np.ndarray:
-    if min_markers == max_markers == stored:
-        return np.arange(stored)
-    count = min_markers + draws.below(0, max_markers - min_markers + 1)
-    pool = np.arange(stored)
-    for slot in range(count):
-        other = slot + draws.below(slot + 1, stored - slot)
-        pool[slot], pool[other] = pool[other], pool[slot]
-    return pool[:count]
-
-
-def mix(value: int) -> int:
-    """A 64-bit hash: the output function of SplitMix64 (Steele, Lea, Flood 2014, figure 15)."""
-    value = (value + _GOLDEN) & _MASK
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK
-    return value ^ (value >> 31)
-
-
-class _Draws:
-    """Random numbers of one window, addressed by number: hash of (seed, epoch, index) and of the address."""
-
-    def __init__(self, seed: int, epoch: int, index: int) -> None:
-        self._key = mix(mix(mix(seed & _MASK) ^ (epoch & _MASK)) ^ (index & _MASK))
-
-    def below(self, number: int, bound: int) -> int:
-        """Integer in [0, bound), from 32 bits."""
-        return ((mix(self._key ^ number) >> 32) * bound) >> 32
-
-    def normal(self, slot: int, place: int) -> np.ndarray:
-        """Three standard normal numbers for a token slot (0 constant, then one a frame), by Box and Muller."""
-        base = (slot + 1) << 32 | place << 8
-        bits_4 = np.array([float(mix(self._key ^ (base + i)) >> 11) for i in range(4)])
-        uniform_4 = (bits_4 + 0.5) * 2.0**-53
-        first, second = np.sqrt(-2.0 * np.log(uniform_4[:2]))
-        turn, other = 2.0 * np.pi * uniform_4[2:]
-        return np.array([first * np.cos(turn), first * np.sin(turn), second * np.cos(other)])
+    num_frames = 2 * half_width + 2
+    frames = frame[:, None] - half_width + np.arange(num_frames)
+    position = marker_pos[frames[:, :, None], np.maximum(index, 0)[:, None, :]] - origin[:, None, None, :]
+    if disturbance is not None:
+        size, markers_a_window = 3 * (num_frames + 1), index.shape[1]
+        entry = disturbance.start[:, None] + np.arange(markers_a_window * size)
+        noise = disturbance.table[entry].reshape(len(frame), markers_a_window, num_frames + 1, 3).transpose(0, 2, 1, 3)
+        offset = disturbance.offset_size[:, None, None, None] * noise[:, :1]
+        jitter = disturbance.jitter_size[:, None, None, None] * noise[:, 1:]
+        position = position + offset + jitter
+    cosine, sine = np.cos(heading)[:, None, None], np.sin(heading)[:, None, None]
+    side = np.where(is_mirrored, -1.0, 1.0)[:, None, None]
+    x, y, z = position[..., 0], position[..., 1], position[..., 2]
+    turned = np.stack([cosine * x + sine * y, side * (cosine * y - sine * x), z], axis=-1)
+    velocity = np.gradient(turned, 1.0 / rate, axis=1)
+    present = (index >= 0) & np.isfinite(turned).all(axis=(1, 3))
+    features = np.concatenate([turned, velocity], axis=-1).transpose(0, 2, 1, 3).reshape(*index.shape, 6 * num_frames)
+    tokens[...] = np.where(present[..., None], features, 0.0)
+    mask[...] = present

@@ -9,9 +9,10 @@ import torch
 from dataset import rotation
 from dataset.schema import LabTrial
 from dataset.skeleton import BODY_INDEX, FEET, GRAVITY, MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR
-from kernels.tokens import make_tokens
+from dataset.windows import HALF_WIDTH
+from kernels.windows import make_tokens
 from model.batches import NO_AUGMENTATION, Augmentation, BatchMaker, make_targets
-from model.frames import HALF_WIDTH, build_frames
+from model.frames import build_frames
 from model.markers import place_pool, training_pool
 from model.trial_markers import CUTOFF, prepare_markers
 
