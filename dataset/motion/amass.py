@@ -77,37 +77,42 @@ def _read_fields(path: str | Path) -> tuple[np.ndarray, np.ndarray, float]:
     try:
         content = np.load(path, allow_pickle=False)
     except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise ValueError(f"{path}: expected an AMASS npz file, found {error}; is the file complete?") from error
+        raise ValueError(f"{path}: expected an AMASS npz file, found {error}; copy or download it again") from error
     if not isinstance(content, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path}: expected an AMASS npz file with named arrays, found one bare array")
+        raise ValueError(f"{path}: expected an AMASS npz file with named arrays, found one bare array; give the npz")
     with content:
         poses = _field(content, path, "poses")
         trans = _field(content, path, "trans")
         rate_name = next((name for name in ("mocap_framerate", "mocap_frame_rate") if name in content.files), "")
         if not rate_name:
             raise ValueError(
-                f"{path}: expected mocap_framerate or mocap_frame_rate [Hz], found {', '.join(content.files)}"
+                f"{path}: expected mocap_framerate or mocap_frame_rate [Hz], found {', '.join(content.files)}; add "
+                "the rate to the file"
             )
         rate = _field(content, path, rate_name)
     if poses.ndim != 2 or poses.shape[1] < 3 * _BODY_JOINTS or len(poses) < 1:
         raise ValueError(
-            f"{path}: poses: expected (frames, 156) for SMPL-H or (frames, 165) for SMPL-X, found {poses.shape}"
+            f"{path}: poses: expected (frames, 156) for SMPL-H or (frames, 165) for SMPL-X, found {poses.shape}; "
+            "give the parameters of one of these models"
         )
     if trans.shape != (len(poses), 3):
-        raise ValueError(f"{path}: trans: expected ({len(poses)}, 3), found {trans.shape}")
+        raise ValueError(f"{path}: trans: expected ({len(poses)}, 3), found {trans.shape}; copy the file again")
     for name, values in (("poses", poses), ("trans", trans)):
         if not np.all(np.isfinite(values)):
             first = int(np.argmax(~np.all(np.isfinite(values), axis=1)))
-            raise ValueError(f"{path}: {name}: expected finite numbers, found NaN or infinity in frame {first}")
+            raise ValueError(
+                f"{path}: {name}: expected finite numbers, found NaN or infinity in frame {first}; repair or cut such frames"
+            )
     if rate.size != 1 or not float(rate.reshape(())) > 0:
-        raise ValueError(f"{path}: {rate_name}: expected one positive rate [Hz], found {rate}")
+        raise ValueError(f"{path}: {rate_name}: expected one positive rate [Hz], found {rate}; correct it in the file")
     return poses, trans, float(rate.reshape(()))
 
 
 def _field(content: np.lib.npyio.NpzFile, path: str | Path, name: str) -> np.ndarray:
     if name not in content.files:
         raise ValueError(
-            f"{path}: {name}: expected this field of an AMASS file, found {', '.join(content.files) or 'nothing'}"
+            f"{path}: {name}: expected this field of an AMASS file, found {', '.join(content.files) or 'nothing'}; "
+            "give a file of motion"
         )
     try:
         return np.asarray(content[name], dtype=np.float64)

@@ -55,7 +55,8 @@ def find_asf(path: Path) -> Path:
         return candidates[0]
     found = ", ".join(item.name for item in candidates) or "none"
     raise FileNotFoundError(
-        f"{path}: expected an ASF skeleton named like it in the same folder, found {found}; pass asf_path"
+        f"{path}: expected an ASF skeleton named like it in the same folder, found {found}; "
+        "put the skeleton there (or pass asf_path)"
     )
 
 
@@ -108,10 +109,13 @@ def _parse_frames(path: str | Path, skeleton: AcclaimSkeleton) -> list[dict[str,
         try:
             values = [float(word) for word in words[1:]]
         except ValueError as error:
-            raise ValueError(f"{path}: line {number}: expected `bone numbers`, found {line.strip()!r}") from error
+            raise ValueError(
+                f"{path}: line {number}: expected `bone numbers`, found {line.strip()!r}; copy it again"
+            ) from error
         if not frames or words[0] not in skeleton.dof:
             raise ValueError(
-                f"{path}: line {number}: expected a bone of the ASF after a frame number, found {words[0]!r}"
+                f"{path}: line {number}: expected a bone of the ASF after a frame number, found {words[0]!r}; "
+                "is it the ASF of this file?"
             )
         if len(values) != len(skeleton.dof[words[0]]) or not np.all(np.isfinite(values)):
             expected = " ".join(skeleton.dof[words[0]])
@@ -121,11 +125,12 @@ def _parse_frames(path: str | Path, skeleton: AcclaimSkeleton) -> list[dict[str,
             )
         frames[-1][words[0]] = values
     if not frames:
-        raise ValueError(f"{path}: expected AMC frames, found none")
+        raise ValueError(f"{path}: expected AMC frames, found none; copy the file again")
     full = set(frames[0])
     for position, frame in enumerate(frames):
         if set(frame) != full or "root" not in frame:
             raise ValueError(
-                f"{path}: frame {position}: expected the bones of the first frame, found {len(frame)} of {len(full)}; truncated?"
+                f"{path}: frame {position}: expected the bones of the first frame, found {len(frame)} of {len(full)}; "
+                "the file is cut: copy it again"
             )
     return frames

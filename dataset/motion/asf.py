@@ -69,9 +69,11 @@ def parse_asf(path: str | Path) -> AcclaimSkeleton:
         orientation = np.array(sections.root.get("orientation", ["0", "0", "0"])[:3], dtype=np.float64)
         bones = {item["name"][0]: item for item in sections.bones}
     except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"{path}: units, root or bone names: expected numbers and names, found {error!r}") from error
+        raise ValueError(
+            f"{path}: units, root or bone names: expected numbers and names, found {error!r}; copy it again"
+        ) from error
     if not length_unit > 0:
-        raise ValueError(f"{path}: units: length: expected a positive number, found {length_unit}")
+        raise ValueError(f"{path}: units: length: expected a positive number, found {length_unit}; correct it")
     scale = np.pi / 180 if is_degrees else 1.0
     skeleton = AcclaimSkeleton(length_unit=length_unit, is_degrees=is_degrees, root_position=position / length_unit)
     skeleton.parents = sections.parents
@@ -83,7 +85,8 @@ def parse_asf(path: str | Path) -> AcclaimSkeleton:
         ready = [name for name in pending if sections.parents[name] in skeleton.names]
         if not ready:
             raise ValueError(
-                f"{path}: hierarchy: expected bones that lead to the root, found {', '.join(pending)} apart"
+                f"{path}: hierarchy: expected bones that lead to the root, found {', '.join(pending)} apart; "
+                "copy the file again"
             )
         for name in ready:
             _add_bone(skeleton, name, bones[name], scale, path)
@@ -127,7 +130,7 @@ def _add_bone(skeleton: AcclaimSkeleton, name: str, item: dict[str, list[str]], 
         axis = _fixed_axis_turns(angles, item["axis"][3].lower())
     except (KeyError, ValueError, IndexError) as error:
         expected = "direction, length and axis with their order"
-        raise ValueError(f"{path}: bone {name}: expected {expected}, found {item}") from error
+        raise ValueError(f"{path}: bone {name}: expected {expected}, found {item}; copy it again") from error
     skeleton.names.append(name)
     skeleton.direction[name] = direction / max(float(np.linalg.norm(direction)), 1e-9)
     skeleton.length[name] = length

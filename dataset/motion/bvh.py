@@ -39,7 +39,8 @@ def parse_bvh(path: str | Path) -> JointTree:
     head, found, tail = text.partition("MOTION")
     if not found or "HIERARCHY" not in head:
         raise ValueError(
-            f"{path}: expected BVH text with HIERARCHY and MOTION, found {_beginning(text)}; is the file complete?"
+            f"{path}: expected BVH text with HIERARCHY and MOTION, found {_beginning(text)}; "
+            "export or copy the file again"
         )
     names, parents, offsets, channels, ends = _parse_hierarchy(head, path)
     values, frame_time = _parse_motion(tail, sum(len(item) for item in channels), path)
@@ -124,14 +125,16 @@ def _parse_hierarchy(
                 raise ValueError("unknown keyword")
         except (ValueError, IndexError) as error:
             raise ValueError(
-                f"{path}: line {number}: expected a BVH hierarchy entry, found {line.strip()!r} ({error})"
+                f"{path}: line {number}: expected a BVH hierarchy entry, found {line.strip()!r} ({error}); "
+                "export the file again"
             ) from error
     if not names or stack:
         raise ValueError(
-            f"{path}: HIERARCHY: expected closed joint blocks, found {len(names)} joints and {len(stack)} open blocks"
+            f"{path}: HIERARCHY: expected closed joint blocks, found {len(names)} joints and {len(stack)} open "
+            "blocks; the file is cut: export or copy it again"
         )
     if parents.count(-1) != 1:
-        raise ValueError(f"{path}: HIERARCHY: expected one ROOT, found {parents.count(-1)}")
+        raise ValueError(f"{path}: HIERARCHY: expected one ROOT, found {parents.count(-1)}; keep one figure a file")
     return names, parents, offsets, channels, ends
 
 
@@ -142,20 +145,24 @@ def _parse_motion(text: str, width: int, path: str | Path) -> tuple[np.ndarray, 
         frame_time = float(lines[1].split(":")[1])
         numbers = np.array(" ".join(lines[2:]).split(), dtype=np.float64)
     except (IndexError, ValueError) as error:
-        raise ValueError(f"{path}: MOTION: expected `Frames:`, `Frame Time:` and numbers, found {error}") from error
+        raise ValueError(
+            f"{path}: MOTION: expected `Frames:`, `Frame Time:` and numbers, found {error}; export the file again"
+        ) from error
     if declared < 1 or not frame_time > 0:
         raise ValueError(
-            f"{path}: MOTION: expected Frames >= 1 and Frame Time > 0 s, found {declared} and {frame_time}"
+            f"{path}: MOTION: expected Frames >= 1 and Frame Time > 0 s, found {declared} and {frame_time}; correct them"
         )
     if numbers.size != declared * width:
         raise ValueError(
             f"{path}: MOTION: expected {declared} frames of {width} channels = {declared * width} numbers, found {numbers.size}; "
-            "the file is truncated or its header is wrong"
+            "the file is truncated or its header is wrong: export it again"
         )
     values = numbers.reshape(declared, width)
     if not np.all(np.isfinite(values)):
         first = int(np.argmax(~np.all(np.isfinite(values), axis=1)))
-        raise ValueError(f"{path}: MOTION: expected finite numbers, found NaN or infinity in frame {first}")
+        raise ValueError(
+            f"{path}: MOTION: expected finite numbers, found NaN or infinity in frame {first}; repair or cut such frames"
+        )
     return values, frame_time
 
 

@@ -64,19 +64,24 @@ def parse_deepmimic(text: str, *, name: str, source: str, path: str) -> Motion:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path}: expected a DeepMimic clip (JSON with `Frames`, {FRAME_NUMBERS} numbers each), found {error!r}; "
-            "check that the file is complete"
+            "copy the complete file again"
         ) from error
     if table.ndim != 2 or table.shape[1] != FRAME_NUMBERS or len(table) < 2:
         raise ValueError(
-            f"{path}: Frames: expected at least 2 frames of {FRAME_NUMBERS} numbers, found shape {table.shape}"
+            f"{path}: Frames: expected at least 2 frames of {FRAME_NUMBERS} numbers, found shape {table.shape}; "
+            "is it a clip of this humanoid?"
         )
     if not np.all(np.isfinite(table)):
         first = int(np.argmax(~np.all(np.isfinite(table), axis=1)))
-        raise ValueError(f"{path}: Frames: expected finite numbers, found NaN or infinity in frame {first}")
+        raise ValueError(
+            f"{path}: Frames: expected finite numbers, found NaN or infinity in frame {first}; repair or cut such frames"
+        )
 
     time = np.concatenate(([0.0], np.cumsum(table[:-1, 0])))
     if not np.all(table[:-1, 0] > 0):
-        raise ValueError(f"{path}: Frames: expected positive frame durations [s], found {table[:-1, 0].min()}")
+        raise ValueError(
+            f"{path}: Frames: expected positive frame durations [s], found {table[:-1, 0].min()}; correct them"
+        )
     root_pos = table[:, [1, 3, 2]] * np.array([1.0, -1.0, 1.0])
     quat = local_from_global(_body_rotations(table))
 

@@ -37,7 +37,9 @@ def read_motion(
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: expected a motion file, found {'a folder' if path.is_dir() else 'nothing'}")
+        raise FileNotFoundError(
+            f"{path}: expected a motion file, found {'a folder' if path.is_dir() else 'nothing'}; check it"
+        )
     source = source or path.resolve().parent.name
     kind = path.suffix.lower()
     if kind == ".bvh":
@@ -57,4 +59,6 @@ def read_motion(
                 f"{path}: rest_joint_pos: expected the rest joints of a body for an AMASS file, found none"
             )
         return read_amass(path, rest_joint_pos, source=source), None
-    raise ValueError(f"{path}: expected one of {', '.join(EXTENSIONS)}, found {kind or 'no extension'}")
+    raise ValueError(
+        f"{path}: expected one of {', '.join(EXTENSIONS)}, found {kind or 'no extension'}; convert it to one of them"
+    )

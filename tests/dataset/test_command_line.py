@@ -48,15 +48,16 @@ def test_what_a_user_can_correct_is_one_line_and_a_defect_keeps_its_traceback(ca
 def test_what_the_system_refuses_names_the_file(tmp_path) -> None:
     """An error of the operating system says which path, why, and what to do."""
     with pytest.raises(OSError, match="directory") as caught:
-        open(tmp_path / "none" / "file.csv", "w")
-    assert describe(caught.value).startswith(f"{tmp_path}/none/file.csv: expected to be able to read or write here, found: no such")
+        (tmp_path / "none" / "file.csv").write_text("")
+    assert describe(caught.value).startswith(f"{tmp_path}/none/file.csv: expected to be able to read or write here, ")
+    assert "found: no such file" in describe(caught.value)
     assert "give another path" in describe(caught.value)
     assert describe(OSError(28, "No space left on device")).startswith("the disk: ")
     assert describe(ValueError()) == "ValueError"
 
 
 def test_paths_are_refused_before_any_work(tmp_path) -> None:
-    """A folder where a file is wanted, nothing, and an output folder under a file; a folder that can be made is none's business."""
+    """A folder where a file is wanted, nothing, and an output folder under a file are refused; what can be made is not."""
     (tmp_path / "file").write_text("")
     assert require_file(tmp_path / "file", "a trial") == tmp_path / "file"
     with pytest.raises(IsADirectoryError, match="expected a trial, found a folder"):
@@ -79,7 +80,7 @@ def folder(tmp_path, three_sequences):
 
 
 def test_broken_data_sets_are_refused_by_inspect_and_export(folder, tmp_path, refused) -> None:
-    """Nothing there, a file, half-written shards, a cut array, a changed manifest, a torn run record, a name that is not there."""
+    """Nothing there, a file, half-written shards, cut arrays, a changed manifest, a torn run record, an unknown name."""
 
     def copy(name):
         shutil.copytree(folder, tmp_path / name)
