@@ -93,7 +93,8 @@ def _bent(
         angles.append(sign * high)
         heights.append(np.minimum(height(sign * high), 0.0))
     angle = angles[0]
-    if both_ways:  # one direction for as long as the hand stays below the floor: what it cannot lift counts as a large angle
+    if both_ways:
+        # One direction for as long as the hand stays below the floor: what it cannot lift counts as a large angle.
         cost = [np.abs(a) - 20.0 * h for a, h in zip(angles, heights, strict=True)]
         for run in np.split(np.arange(len(below)), np.flatnonzero(np.diff(below) > 1) + 1):
             if cost[1][run].sum() < cost[0][run].sum():

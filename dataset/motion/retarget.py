@@ -54,8 +54,9 @@ def retarget(motion: Motion, body: BodyModel, frame_rate: float = FRAME_RATE, *,
 
     Long bones point where the source's point and keep its twist; the point midway between the hips follows the
     source's, scaled by the ratio of leg lengths (horizontally and vertically); poses are resampled to `frame_rate`.
-    Then the floor is found (`floor_height`) and put on z = 0, feet that stand are levelled (`dataset.motion.feet`), toes and hands are bent to lie on it (`dataset.motion.extremities`) and
-    the height follows the contacts (`contact_lift`). The time base is kept, so a taller subject moves faster.
+    Then the floor is found (`floor_height`) and put on z = 0, feet that stand are levelled (`dataset.motion.feet`), toes and
+    hands are bent to lie on it (`dataset.motion.extremities`) and the height follows the contacts (`contact_lift`). The time
+    base is kept, so a taller subject moves faster.
 
     Args:
         motion: A clip on the canonical skeleton, as its reader returns it (`leg_length` set).
@@ -123,7 +124,8 @@ def contact_lift(body: BodyModel, root_pos: np.ndarray, quat: np.ndarray, frame_
     The curve c minimises Σ w (c + l)² + λ Σ (c̈ - a*)², l the lowest point, z̈ the vertical acceleration of the mass centre:
 
     - w = 1 where the body is carried: its lowest point is within `CONTACT_BAND` of the floor and either rests (see
-      `floor_height`) or stays level while z̈ + g > `CARRIED`·g (a shoulder that is rolled over never rests); `PENETRATION_WEIGHT` where l + c < 0; else 0;
+      `floor_height`) or stays level while z̈ + g > `CARRIED`·g (a shoulder that is rolled over never rests);
+      `PENETRATION_WEIGHT` where l + c < 0; else 0;
     - a* = max(0, -g - z̈): nothing pulls a body down, so a fall faster than gravity is slowed.
 
     λ passes changes slower than `LIFT_TIME`. Frames still deeper than `TOLERANCE` are then lifted by a short bump.
