@@ -7,6 +7,7 @@ Axis legend: K substeps, N = 24 bodies, F = left, right foot.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ import numpy as np
 from dataset import figure_style
 from dataset.body.default import make_body
 from dataset.body.subjects import SUBJECTS
+from dataset.command_line import run_command
 from dataset.kinematics import forward_kinematics
 from dataset.skeleton import BODY_NAMES, FEET, GRAVITY, PARENTS
 from sim.humanoid import Humanoid, make_humanoid
@@ -53,6 +55,22 @@ def _smooth(values: np.ndarray, substep: float) -> np.ndarray:
     flat = values.reshape(len(values), -1)
     out = np.stack([np.convolve(column, kernel, mode="same") for column in flat.T], axis=1)
     return out.reshape(values.shape)
+
+
+def stored_replay(humanoid: Humanoid, name: str) -> Replay:
+    """First stretch of the stored imitation of an embedded clip.
+
+    Raises:
+        ValueError: No stored solution fits this humanoid.
+    """
+    motion = next(clip for clip in list_clips((f"embedded/{name}",))).motions(humanoid.body)[0]
+    key = (motion_hash(motion), body_hash(humanoid.body, humanoid.config), 0)
+    stored = find_solutions([Path("solutions/embedded")])
+    if key not in stored:
+        raise ValueError(
+            f"solutions/embedded: expected a solution of {name} for {humanoid.body.subject.name}, found none"
+        )
+    return replay(humanoid, motion, load_solution(stored[key]))[0]
 
 
 def draw_strip(axes: Axes, humanoid: Humanoid, part: Replay, seconds: float, poses: int) -> None:
@@ -110,15 +128,12 @@ def draw_forces(axes: Axes, humanoid: Humanoid, part: Replay, seconds: float) ->
 def main(config: Config) -> Path:
     """Draw the figure."""
     humanoid = make_humanoid(make_body(SUBJECTS[0]))
-    stored = find_solutions([Path("solutions/embedded")])
     with figure_style.style():
         figure, axes = figure_style.new_figure(
             len(config.clips), 2, width=13.0, height=2.4 * len(config.clips), width_ratios=(3.4, 1.0)
         )
         for row, (name, seconds) in enumerate(zip(config.clips, config.seconds, strict=True)):
-            motion = list_clips((f"embedded/{name}",))[0].motions(humanoid.body)[0]
-            key = (motion_hash(motion), body_hash(humanoid.body, humanoid.config), 0)
-            part = replay(humanoid, motion, load_solution(stored[key]))[0]
+            part = stored_replay(humanoid, name)
             draw_strip(axes[row][0], humanoid, part, seconds, config.poses)
             axes[row][0].set_title(f"{name.replace('_', ', ')}: {seconds:g} s")
             figure_style.label(axes[row][0], y=("Height", "m"))
@@ -132,7 +147,12 @@ def main(config: Config) -> Path:
     return config.out
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     main(tyro.cli(Config))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("track_figure", run))
