@@ -85,6 +85,20 @@ def test_the_report_says_what_drives_what_and_what_is_dropped(write_bvh: WriteBv
     assert "L_Knee     <- LeftLeg" in report.as_text()
 
 
+def test_positions_of_other_joints_than_the_root_are_noted(write_bvh: WriteBvh) -> None:
+    plain, nothing = read_bvh(write_bvh())
+    path = write_bvh(name="positions.bvh")
+    head, three, tail = path.read_text().rpartition("CHANNELS 3 Zrotation Xrotation Yrotation")
+    hierarchy, frames = (head + three.replace("3", "6") + " Xposition Yposition Zposition" + tail).split("MOTION\n")
+    rows = frames.strip().split("\n")
+    rows[2:] = [f"{row} 1 2 {number}" for number, row in enumerate(rows[2:])]
+    path.write_text("\n".join([hierarchy + "MOTION", *rows]) + "\n")
+    motion, report = read_bvh(path)
+    np.testing.assert_array_equal(motion.quat, plain.quat)
+    [note] = set(report.notes) - set(nothing.notes)
+    assert "1 joints below the root (" in note and "vary by up to 3 of" in note
+
+
 def test_an_unknown_skeleton_is_refused_with_the_names_found(write_bvh: WriteBvh) -> None:
     path = write_bvh(rename={"LeftUpLeg": "Bein", "RightLeg": "Wade"})
     with pytest.raises(ValueError, match=r"Bein.*Nearest is hips-upleg, which lacks leftupleg, rightleg") as error:

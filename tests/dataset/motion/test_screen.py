@@ -81,6 +81,16 @@ def test_stepping_onto_a_box_is_refused_as_uneven_ground(make_motion: MakeMotion
     assert report.stretches == ()
 
 
+def test_a_refusal_and_the_complaints_name_frames(make_motion: MakeMotion, body: BodyModel) -> None:
+    motion = swaying(make_motion)
+    motion.root_pos[::20, 2] -= 0.1
+    motion.root_pos[60:66, 2] -= 0.1
+    report = screen_motion(motion, body)
+    assert report.complaints.startswith("penetrates in 12 frames (0, 20, 40, 60-65, 80, 2 more runs)")
+    assert report.refusal == f"no usable stretch in 121 frames: {report.complaints}"
+    assert screen_motion(swaying(make_motion), body).complaints == ""
+
+
 def test_a_still_picture_is_refused(make_motion: MakeMotion, body: BodyModel) -> None:
     assert "nothing moves" in screen_motion(make_motion(61), body).refusal
 

@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from sim.engine_warnings import engine_warnings
 from sim.humanoid import make_humanoid
 from sim.imitation.assess import assess
 from sim.imitation.solution import load_solution, save_solution
 from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.reference import make_reference
-from sim.imitation.tracker.solve import replay, solve
+from sim.imitation.tracker.residuals import LOST
+from sim.imitation.tracker.search import Tracker
+from sim.imitation.tracker.solve import followed_reference, replay, solve
 
 
 def test_swaying_is_tracked_to_a_few_centimetres(standing, sway, solution):
@@ -67,6 +70,21 @@ def test_a_damaged_solution_file_is_named(tmp_path, solution, damage):
         path.write_bytes(path.read_bytes()[:200] if damage == "cut" else b"not a solution")
     with pytest.raises(ValueError, match=r"broken\.npz"):
         load_solution(path)
+
+
+def test_samples_that_the_engine_gave_up_are_lost_and_what_is_executed_goes_back(standing, sway):
+    """A servo target beyond MuJoCo's bounds: the engine warns, stops, and repeats a state that looks fine."""
+    tracker = Tracker(standing, *followed_reference(standing, sway), SearchConfig(samples=2, rounds=1))
+    start, held = tracker.reference_moment(0), np.zeros(len(tracker.columns))
+    plans = np.zeros((2, tracker.search.knots, len(tracker.columns)))
+    plans[1, 3:] = 1e12
+    found = tracker._evaluate(start, held, plans, tracker._window(0, tracker.search), tracker.search)
+    assert found.residual[1, 0] == LOST and np.abs(found.residual[0]).max() < LOST
+    before = engine_warnings()
+    assert np.all(np.isfinite(tracker.execute(start, 0, held, plans[0, 0]).state))
+    gone = tracker.execute(start, 0, held, plans[1, 3])
+    assert np.isnan(tracker.body_error(gone.state, 1))
+    assert engine_warnings() - before == {"BADCTRL": 1}
 
 
 def test_a_planning_step_that_does_not_fit_is_refused(standing, sway):
