@@ -179,10 +179,13 @@ def _run(arguments: tuple[Config, ClipRef, StoredSolutions]) -> tuple[list[Row],
 COLUMNS = (
     "clip", "complete", "exact", "tracked_s", "clip_s", "error_mm", "median_mm", "max_mm", "relative_mm", "force_mean_bw",
     "peak_left_bw", "peak_right_bw", "strides_left", "strides_right", "stance_left", "stance_right", "peak1_left_bw",
-    "peak1_right_bw", "peak2_left_bw", "peak2_right_bw", "r_hip", "r_knee", "r_ankle", "r_hip_followed", "r_knee_followed",
-    "r_ankle_followed", "roughness", "retries", "search_s_per_s",
+    "peak1_right_bw", "valley_left_bw", "valley_right_bw", "peak2_left_bw", "peak2_right_bw", "r_hip", "r_knee", "r_ankle",
+    "r_hip_followed", "r_knee_followed", "r_ankle_followed", "roughness", "retries", "search_s_per_s",
 )  # fmt: skip
 """Columns of the table. `r_*`: torque correlation with inverse dynamics of the motion; `r_*_followed`: of the filtered one."""
+
+
+PER_FOOT = ("stance_share", "first_peak", "valley", "second_peak")
 
 
 def _cells(row: Row) -> list[str]:
@@ -196,9 +199,7 @@ def _cells(row: Row) -> list[str]:
         cells += [f"{value:.0f}" for value in millimetres]
         cells += [_decimal(value) for value in (figures.force_mean, *figures.foot_peak)]
         cells += [str(foot.strides) for foot in figures.feet]
-        of_feet = (
-            [getattr(foot, name) for foot in figures.feet] for name in ("stance_share", "first_peak", "second_peak")
-        )
+        of_feet = ([getattr(foot, name) for foot in figures.feet] for name in PER_FOOT)
         cells += [_decimal(value) for pair in of_feet for value in pair]
         correlations = (*figures.torque_correlation, *figures.followed_correlation)
         cells += [_decimal(value) for value in (*correlations, figures.roughness)]

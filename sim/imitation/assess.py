@@ -56,6 +56,8 @@ class FootSteps:
     """Largest vertical force in the first half of a stance, where walking takes the weight over [body weights]."""
     second_peak: float
     """Largest vertical force in its second half, where walking pushes off [body weights]."""
+    valley: float
+    """Least vertical force between the two [body weights]; a stance with a single hump has none that is much lower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +114,17 @@ def foot_steps(force_K: np.ndarray, rate: float, body_weight: float) -> FootStep
     """Stance and peaks of a foot's whole strides; arguments as `strides`, and the body weight [N]."""
     found = strides(force_K, rate)
     if not len(found):
-        return FootSteps(strides=0, stance_share=np.nan, first_peak=np.nan, second_peak=np.nan)
+        return FootSteps(strides=0, stance_share=np.nan, first_peak=np.nan, second_peak=np.nan, valley=np.nan)
     share = [(off - strike) / (following - strike) for strike, off, following in found]
-    halves = [np.array_split(force_K[strike:off], 2) for strike, off, _ in found]
+    peaks = []
+    for strike, off, _ in found:
+        first, second = np.array_split(force_K[strike:off], 2)
+        between = force_K[strike + np.argmax(first) : strike + len(first) + np.argmax(second) + 1]
+        peaks.append((first.max(), second.max(), between.min()))
+    first_peak, second_peak, valley = np.median(peaks, axis=0) / body_weight
     return FootSteps(
         strides=len(found), stance_share=float(np.median(share)),
-        first_peak=float(np.median([half.max() for half, _ in halves]) / body_weight),
-        second_peak=float(np.median([half.max() for _, half in halves]) / body_weight),
+        first_peak=float(first_peak), second_peak=float(second_peak), valley=float(valley),
     )  # fmt: skip
 
 

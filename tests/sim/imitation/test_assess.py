@@ -26,7 +26,7 @@ def test_standing_before_and_after_the_strides_does_not_count(count, standing):
     steps = foot_steps(force, RATE, WEIGHT)
     assert steps.strides == count
     assert steps.stance_share == pytest.approx(STANCE / STRIDE, abs=1e-9)
-    assert (steps.first_peak, steps.second_peak) == pytest.approx((1.2, 1.05), abs=0.01)
+    assert (steps.first_peak, steps.valley, steps.second_peak) == pytest.approx((1.2, 0.14, 1.05), abs=0.01)
     np.testing.assert_array_equal(strides(force, RATE)[0], standing + 80 + np.array([0, STANCE, STRIDE]))
 
 
@@ -34,7 +34,14 @@ def test_without_a_whole_stride_there_is_no_share():
     for force in (np.zeros(500), np.full(500, 350.0), np.concatenate([np.full(200, 350.0), np.zeros(80), step()])):
         steps = foot_steps(force, RATE, WEIGHT)
         assert steps.strides == 0
-        assert np.all(np.isnan([steps.stance_share, steps.first_peak, steps.second_peak]))
+        assert np.all(np.isnan([steps.stance_share, steps.first_peak, steps.valley, steps.second_peak]))
+
+
+def test_a_single_hump_has_no_valley():
+    hump = WEIGHT * np.sin(np.linspace(0.0, np.pi, STANCE))
+    one = np.concatenate([hump, np.zeros(STRIDE - STANCE)])
+    steps = foot_steps(np.concatenate([np.zeros(40), one, one]), RATE, WEIGHT)
+    assert min(steps.first_peak, steps.second_peak) - steps.valley < 0.01
 
 
 def test_a_scuff_and_a_gap_of_a_few_milliseconds_are_no_steps():
