@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dataset.body.default import make_body
 from dataset.body.marker_sets import marker_set
+from dataset.command_line import run_command
 from dataset.lab.simulated import foot_wrench, simulated_trial
 from dataset.schema import Dynamics
 from dataset.splits import Part, SplitConfig, split_sequences
@@ -129,5 +130,10 @@ def main(cfg: CalibrateConfig) -> list[str]:
     ]
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     print(*main(tyro.cli(CalibrateConfig)), sep="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("calibrate", run))

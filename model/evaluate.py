@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from dataset import atomic
+from dataset.command_line import run_command
 from dataset.splits import Part, SplitConfig, split_sequences
 from dataset.store import Store
 from model.batches import NO_AUGMENTATION, Augmentation, Batch, BatchMaker, make_targets
@@ -210,8 +211,12 @@ def write_tables(folder: Path, result: Evaluation) -> None:
     atomic.write_text(folder / "evaluation.md", "\n".join(lines))
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
-    outcome = main(tyro.cli(EvaluateConfig))
-    print(error_table(outcome.overall))
+    print(error_table(main(tyro.cli(EvaluateConfig)).overall))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("evaluate", run))

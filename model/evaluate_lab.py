@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset.atomic import write_json, write_text
+from dataset.command_line import run_command
 from dataset.lab.plates import MeasuredFeet, measure_feet
 from dataset.lab.read import read_trial
 from dataset.schema import LabTrial
@@ -264,7 +266,12 @@ def main(cfg: EvaluateLabConfig, predictors: Mapping[str, Predictor] | None = No
     return rows
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     print(table_markdown(main(tyro.cli(EvaluateLabConfig))), disclosure(), sep="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("evaluate_lab", run))

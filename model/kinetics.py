@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,10 +195,16 @@ def read_kinetics(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; make one with `python -m model.predict`")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("one bare array")
+        with archive:
             found = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: expected a kinetics.npz, found {error}") from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path}: expected a kinetics.npz, found {error}; copy it again, or predict again") from error
     if str(found.get("format")) != FORMAT:
-        raise ValueError(f"{path}: format: expected {FORMAT!r}, found {str(found.get('format'))!r}")
+        raise ValueError(
+            f"{path}: format: expected {FORMAT!r}, found {str(found.get('format', 'none'))!r}; give a kinetics.npz that "
+            "`python -m model.predict` wrote"
+        )
     return {name: value if value.shape or value.dtype.kind != "U" else str(value) for name, value in found.items()}

@@ -19,6 +19,7 @@ import torch
 from tqdm import tqdm
 
 from dataset import atomic, provenance
+from dataset.command_line import run_command
 from dataset.splits import split_sequences
 from dataset.store import Store
 from model.batches import Batch, BatchMaker
@@ -215,7 +216,11 @@ class MetricsLog:
         self._sums, self._count, self._began = {}, 0, time.monotonic()
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    outcome = main(parse())
-    print(outcome.weights)
+    print(main(parse()).weights)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("train", run))
