@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-BODY = "the body: places of skin landmarks, moved to where the markers of standing trials were"
-LEGS = "the body: lengths of thigh and shank"
-CONTACT = "contacts from markers: height and speed thresholds, their delay, where feet press in double support"
-METHOD = "marker-only physics: the 6 Hz filter, the line of the trunk's mass, the mix that divides double support"
+BODY = "Body: places of skin landmarks, moved to where the markers of standing trials were"
+LEGS = "Body: lengths of thigh and shank"
+CONTACT = "Contacts from markers: height and speed thresholds, their delay, where feet press in double support"
+METHOD = "Marker-only physics: the 6 Hz filter, the line of the trunk's mass, the mix that divides double support"
 USES: Final[dict[str, tuple[str, ...]]] = {
     "schreiber2019": (BODY, LEGS, CONTACT, METHOD),
     "opencap_subject4": (BODY, CONTACT, METHOD),
@@ -53,22 +53,25 @@ def tuned_on(group: str) -> str:
 
 
 def disclosure() -> str:
-    """What was chosen on which data set, as Markdown below the table."""
-    lines = [
+    """What was chosen on which data sets, as Markdown below the table."""
+    uses = [
+        f"- {use}: {', '.join(name for name, found in USES.items() if use in found)}."
+        for use in (BODY, LEGS, CONTACT, METHOD)
+    ]
+    untouched = ", ".join(name for name, found in USES.items() if not found)
+    lines = (
         "Tuned on: whether something was chosen while looking at the data set, the rules of contact and of physics by the error",
         "against its plates. No weights were trained on any of them. The errors on a tuned set are not those of an unknown",
-        "laboratory:",
+        "laboratory.",
         "",
-    ]
-    for name, uses in USES.items():
-        lines.append(f"- {name}: {'; '.join(uses) or 'nothing was chosen on it'}.")
-    lines += [
+        *uses,
+        f"- Nothing: {untouched}.",
         "",
-        "What was chosen does not reach the constant baselines nor body weight over plate contact, which looks at the plates.",
-        "Masses of opencap_subject4, rajagopal2015 and lenhart2015 are taken from the",
-        "plates; the delay of the synchronised columns is fitted on the forces.",
+        "Of this only the choice of valid frames, where plates and marker contacts agree, reaches the constant baselines and",
+        "body weight over plate contact. Masses of opencap_subject4, rajagopal2015 and lenhart2015 are taken from the plates;",
+        "the delay of the synchronised columns is fitted on the forces.",
         "",
-    ]
+    )
     return "\n".join(lines)
 
 
