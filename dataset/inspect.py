@@ -86,6 +86,7 @@ def _contents(folder: Path, summary: Summary) -> list[str]:
         f"data set  {folder}, content {summary.content[:16]}",
         f"kept      {_time(summary.seconds)} in {summary.sequences} sequences of {summary.clips} clips and"
         f" {summary.subjects} subjects; {summary.shards} shards, {summary.num_bytes / 1e6:.1f} MB",
+        f"motion    {_time(summary.unique_seconds)} of {summary.recordings} recordings, each moment counted once",
     ]
     if summary.incomplete:
         lines.append(f"ignored   {summary.incomplete} half-written shards")

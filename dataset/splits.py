@@ -20,6 +20,8 @@ from dataset.manifest import SequenceInfo
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _EXTENSIONS: Final = (".amc", ".bvh", ".npz", ".txt")
+_START: Final = re.compile(r"@(\d+(?:\.\d+)?)$")
+"""What names a stretch of a file: where it begins [s]."""
 _CMU_TAKE: Final = re.compile(r"0*(\d{1,3})_0*(\d{1,2})(?:_\d+)?(?:_poses|_stageii)?")
 """Subject and take of the CMU database, then the piece of a take that was cut up, then what AMASS appends."""
 _DEEPMIMIC: Final = "humanoid3d_"
@@ -59,7 +61,7 @@ def recording_of(clip: str) -> str:
     Args:
         clip: Name of a clip in a data set, a list of stretches or a motion folder.
     """
-    path = PurePosixPath(clip.partition("@")[0])
+    path = PurePosixPath(_START.sub("", clip))
     if path.suffix.lower() in _EXTENSIONS:
         path = path.with_suffix("")
     parts = list(path.parts)
@@ -72,6 +74,29 @@ def recording_of(clip: str) -> str:
     if take and (any("cmu" in folder.lower() for folder in folders) or folders[-1:] == [name.partition("_")[0]]):
         return f"cmu/{int(take[1]):02d}_{int(take[2]):02d}"
     return "/".join(parts)
+
+
+def unique_seconds(stretches: Iterable[tuple[str, float, float]]) -> float:
+    """Duration of the motion in some stretches [s], where what several show of one recording counts once.
+
+    Two copies of a recording are taken to share their clock: the files start together.
+
+    Args:
+        stretches: Clip, first and last moment [s]. The moments count from the start of the file, or from `start` where the
+            clip is itself a stretch, `source/file@start`.
+    """
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for clip, begin, end in stretches:
+        start = _START.search(clip)
+        offset = float(start[1]) if start else 0.0
+        spans.setdefault(recording_of(clip), []).append((offset + begin, offset + end))
+    total = 0.0
+    for recording in spans.values():
+        covered = -np.inf
+        for begin, end in sorted(recording):
+            total += max(0.0, end - max(begin, covered))
+            covered = max(covered, end)
+    return total
 
 
 def part_of(key: str, config: SplitConfig | None = None) -> Part:

@@ -11,6 +11,7 @@ import numpy as np
 from dataset.fields import FIELDS, Field
 from dataset.manifest import FAILURES, LANDING, Dropped
 from dataset.schema import FRAME_RATE
+from dataset.splits import recording_of, unique_seconds
 from dataset.stats import RunningStats
 from dataset.store import Store
 
@@ -92,6 +93,10 @@ class Summary:
     """Different people."""
     clips: int
     """Different motions."""
+    recordings: int
+    """Different recordings: stretches and copies of one under several names count once (`dataset.splits`)."""
+    unique_seconds: float
+    """Duration of the recorded motion [s], whatever number of subjects and seeds imitated it and from whichever copy."""
     by_controller: dict[str, Share]
     """Kept data by controller, largest first."""
     completion: dict[str, Completion]
@@ -130,6 +135,10 @@ def summarize(store: Store) -> Summary:
         content=store.content,
         subjects=len(store.subjects),
         clips=len({info.clip for info in store.sequences}),
+        recordings=len({recording_of(info.clip) for info in store.sequences}),
+        unique_seconds=unique_seconds(
+            (info.clip, info.clip_start, info.clip_start + seconds) for info, seconds in kept
+        ),
         by_controller=_group((info.controller or "unnamed", seconds) for info, seconds in kept),
         completion=completion(store),
         landing=Share(sequences=len(landing), seconds=sum(landing)),

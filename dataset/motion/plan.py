@@ -25,7 +25,7 @@ from dataset.motion.retarget import retarget
 from dataset.motion.screen import MotionReport
 from dataset.motion.tag import PLAIN_WALK, motion_tag
 from dataset.schema import Motion
-from dataset.splits import recording_of
+from dataset.splits import recording_of, unique_seconds
 
 FIELDS = ("source", "clip", "start_s", "end_s", "tag")
 SOURCE_MINUTES: Final[dict[str, float]] = {
@@ -235,20 +235,8 @@ def write_plan(rows: list[PlannedStretch], path: Path) -> None:
 
 
 def unique_minutes(rows: list[PlannedStretch]) -> float:
-    """Minutes of motion in the list, where what two rows show of one recording counts once.
-
-    Two copies of a recording are taken to share their clock: the files start together.
-    """
-    spans: dict[str, list[tuple[float, float]]] = {}
-    for row in rows:
-        spans.setdefault(recording_of(row.clip), []).append((row.start_s, row.end_s))
-    total = 0.0
-    for recording in spans.values():
-        covered = -np.inf
-        for start, end in sorted(recording):
-            total += max(0.0, end - max(start, covered))
-            covered = max(covered, end)
-    return total / 60.0
+    """Minutes of motion in the list, where what two rows show of one recording counts once."""
+    return unique_seconds((row.clip, row.start_s, row.end_s) for row in rows) / 60.0
 
 
 def summary(rows: list[PlannedStretch]) -> str:

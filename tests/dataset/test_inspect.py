@@ -31,6 +31,7 @@ def test_the_summary_counts_what_is_there_and_what_was_dropped(folder) -> None:
     summary = summarize(Store.open(folder))
     assert (summary.sequences, summary.clips, summary.subjects, summary.shards) == (3, 2, 2, 2)
     assert summary.seconds == pytest.approx(91 / 30)
+    assert summary.recordings == 2 and summary.unique_seconds == pytest.approx((39 + 22) / 30)
     assert summary.success == pytest.approx((91 / 30) / (91 / 30 + 3.0))
     assert [(reason, share.seconds) for reason, share in summary.dropped.items()] == [("fell", 2.0), ("tracking", 1.0)]
     assert list(summary.completion) == ["made-up", "other"] and summary.completion["made-up"].stretches == 3
@@ -54,7 +55,8 @@ def test_the_command_prints_verifies_and_plots(folder, tmp_path, capsys) -> None
     )
     printed = capsys.readouterr().out
     assert result.complaints == []
-    for text in ("in 3 sequences of 2 clips and 2 subjects", "dropped fell: 2.0 s in 1", "success   50.3 %", "N·m·s",
+    for text in ("in 3 sequences of 2 clips and 2 subjects", "2.0 s of 2 recordings",
+                 "dropped fell: 2.0 s in 1", "success   50.3 %", "N·m·s",
                  "verified: 2 shards, 3 sequences, nothing wrong", "sim.collect, commit"):  # fmt: skip
         assert text in printed
     assert [path.name for path in result.figures] == ["made-up-1_grf.png", "made-up-1_torque.png"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dataset.splits import SplitConfig, part_of, recording_of, split_sequences
+from dataset.splits import SplitConfig, part_of, recording_of, split_sequences, unique_seconds
 from dataset.store import Store
 
 
@@ -79,7 +79,8 @@ def test_a_recording_has_one_name() -> None:
     """Whatever its format, package and stretch; a name of its own is left alone."""
     for recording, names in ALIASES.items():
         assert {recording_of(name) for name in (*names, recording)} == {recording}
-    own = ["toy/02_01", "embedded/walk", "embedded/run", "cmu_amc/02/02_10", "cmu_amc/02/02_01", "x/1_2_3_4"]
+    own = ["toy/02_01", "embedded/walk", "embedded/run", "cmu_amc/02/02_10", "cmu_amc/02/02_01", "x/1_2_3_4", "me@home/walk",
+           "me@home/run"]  # fmt: skip
     assert len({recording_of(name) for name in own}) == len(own)
 
 
@@ -95,3 +96,13 @@ def test_all_names_of_a_recording_are_in_one_part(tmp_path, build_dynamics) -> N
         where = {store.sequences[i].clip: part for part, rows in parts.items() for i in rows}
         assert all(len({where[name] for name in names}) == 1 for names in ALIASES.values())
         assert not held_out or where["x/humanoid3d_punch"] == "test"
+
+
+def test_a_moment_of_a_recording_counts_once() -> None:
+    """A take as AMC from its start and as stretches of the BVH, one of which begins at 30 s of the file."""
+    stretches = [
+        ("cmu_amc/02/02_01", 0.0, 60.0), ("cmu_bvh/takes/02_01@30.00", 0.5, 45.0), ("cmu_bvh/takes/02_01@100.00", 0.0, 2.0),
+        ("cmu_bvh/takes/02_02", 10.0, 15.0),
+    ]  # fmt: skip
+    assert unique_seconds(stretches) == pytest.approx(75.0 + 2.0 + 5.0)
+    assert unique_seconds([]) == 0.0
