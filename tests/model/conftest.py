@@ -1,13 +1,18 @@
 """Toy dynamics for the solver's tests: swaying bodies whose forces follow from their motion. Never used for results."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from dataset import rotation
 from dataset.body.default import make_body
+from dataset.body.marker_sets import marker_set
 from dataset.kinematics import forward_kinematics
-from dataset.schema import FRAME_RATE, Dynamics, Subject
+from dataset.lab.simulated import simulated_trial
+from dataset.schema import FRAME_RATE, Dynamics, LabTrial, Subject
 from dataset.skeleton import BODY_INDEX, GRAVITY, NUM_BODIES, NUM_JOINTS
+from dataset.store import Store
 
 _BENDING = [BODY_INDEX[name] - 1 for name in ("Torso", "L_Hip", "R_Hip", "L_Shoulder")]
 _ANKLES = (BODY_INDEX["L_Ankle"], BODY_INDEX["R_Ankle"])
@@ -69,3 +74,23 @@ def sway_dynamics(seed: int, frames: int = 120) -> Dynamics:
 def sway_sequences() -> list[Dynamics]:
     """Twenty toy sequences of four people."""
     return [sway_dynamics(seed) for seed in range(20)]
+
+
+@pytest.fixture(scope="session")
+def weights(sway_sequences, tmp_path_factory):
+    """A solver trained for a moment on six of them."""
+    from model.config import smoke
+    from model.train import main as train
+
+    folder = tmp_path_factory.mktemp("smoke")
+    Store.create(folder / "data").append(sway_sequences[:6])
+    cfg = dataclasses.replace(smoke(folder / "data", folder / "out"), steps=15, evaluate_every=15)
+    return train(cfg).weights
+
+
+@pytest.fixture(scope="session")
+def trial(sway_sequences) -> LabTrial:
+    """Two seconds of a swaying toy body in Plug-in Gait markers."""
+    record = sway_sequences[3]
+    whole = simulated_trial(record, make_body(record.subject), marker_set("plug_in_gait_39"), path="sway.c3d")
+    return dataclasses.replace(whole, time=whole.time[:240], markers=whole.markers[:240])
