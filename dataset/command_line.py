@@ -14,6 +14,8 @@ from typing import Final
 
 REFUSED: Final = 2
 """Exit status where arguments, files or data cannot be used (as argument parsers have it)."""
+CLOSED_PIPE: Final = 141
+"""Exit status where the reader of the output went away (128 + SIGPIPE, as shells count it)."""
 
 
 def run_command(name: str, run: Callable[[], int | None]) -> int:
@@ -26,6 +28,9 @@ def run_command(name: str, run: Callable[[], int | None]) -> int:
     """
     try:
         return run() or 0
+    except BrokenPipeError:  # `... | head` has seen enough; Python would complain once more when it flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get("IMDYLAB_TRACEBACK"):
             raise

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 
 import pytest
@@ -124,3 +125,14 @@ def test_broken_data_sets_are_refused_by_inspect_and_export(folder, tmp_path, re
     line = refused("export", export.run, folder, "made-up-0", "--out", tmp_path / "file")
     assert "output folder: expected a folder, found the file" in line
     assert json.loads((folder / "run.json").read_text())
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    """`inspect DIR | head`: nothing on stderr, the status of a closed pipe."""
+    script = "import sys; from dataset.command_line import run_command; sys.exit(run_command('x', lambda: print('y\\n' * 10**6)))"
+    reader = subprocess.Popen(["head", "-1"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    writer = subprocess.run([sys.executable, "-c", script], stdout=reader.stdin, stderr=subprocess.PIPE, check=False)
+    assert reader.stdin is not None
+    reader.stdin.close()
+    reader.wait()
+    assert (writer.returncode, writer.stderr) == (141, b"")
