@@ -14,7 +14,7 @@ from __future__ import annotations
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
-from kernels.encoder.tile_math import dot, load_matrix, load_turned, load_vector, norm, norm_backward, norm_parts
+from kernels.encoder.tile_math import dot, feed_forward, load_matrix, load_turned, load_vector, norm, norm_backward, norm_parts
 
 
 @triton.jit
@@ -70,18 +70,6 @@ def _pool(read, tokens, mask, w, f, B, M, F: tl.constexpr, MC: tl.constexpr, NC:
         pooled = pooled * shrink[:, None, :] + dot(tl.permute(x, (0, 2, 1)), weight, DOT, PRECISION)
         highest = now
     return pooled / total[:, None, :], highest + tl.log(total)
-
-
-@triton.jit
-def _feed_forward(z, layer, W1: tl.constexpr, B1: tl.constexpr, W2: tl.constexpr, B2: tl.constexpr, d,
-                  D: tl.constexpr, FF: tl.constexpr, FC: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
-    """z + W_2 relu(W_1 z + b_1) + b_2, the hidden units in chunks of FC."""
-    total = z + load_vector(layer + B2, d, D)[None, :]
-    for start in range(0, FF, FC):
-        j = start + tl.arange(0, FC)
-        hidden = dot(z, load_turned(layer + W1, j, d, FF, D, D), DOT, PRECISION) + load_vector(layer + B1, j, FF)[None, :]
-        total += dot(tl.maximum(hidden, 0.0), load_turned(layer + W2, d, j, D, FF, FF), DOT, PRECISION)
-    return total
 
 
 @triton.jit
@@ -141,7 +129,7 @@ def pooled_forward_kernel(
             if HAS_SAVED:
                 _store(row + 3 * D + head * F, w, f, one, B, F, ROW)
         z = norm(second, layer + N_W + D, layer + N_B + D, d, D)
-        third = _feed_forward(z, layer, W1, B1, W2, B2, d, D, FF, FC, DOT, PRECISION)
+        third = feed_forward(z, layer + W1, layer + B1, layer + W2, layer + B2, d, D, FF, FC, DOT, PRECISION)
         z = norm(third, layer + N_W + 2 * D, layer + N_B + 2 * D, d, D)
         if HAS_SAVED:
             _store(row, w, d, first, B, D, ROW)

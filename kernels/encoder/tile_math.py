@@ -62,3 +62,15 @@ def norm_backward(grad, normal, inverse, weight, d, D: tl.constexpr):  # noqa: A
     along = tl.sum(scaled * normal, axis=1) / D
     mean = tl.sum(scaled, axis=1) / D
     return tl.where(d[None, :] < D, scaled - mean[:, None] - normal * along[:, None], 0.0) * inverse[:, None]
+
+
+@triton.jit
+def feed_forward(x, w1, b1, w2, b2, d, D: tl.constexpr, FF: tl.constexpr, FC: tl.constexpr,  # noqa: ANN001, ANN201
+                 DOT: tl.constexpr, PRECISION: tl.constexpr):
+    """x + W_2 relu(W_1 x + b_1) + b_2, the hidden units in chunks of FC."""
+    total = x + load_vector(b2, d, D)[None, :]
+    for start in range(0, FF, FC):
+        j = start + tl.arange(0, FC)
+        hidden = dot(x, load_turned(w1, j, d, FF, D, D), DOT, PRECISION) + load_vector(b1, j, FF)[None, :]
+        total += dot(tl.maximum(hidden, 0.0), load_turned(w2, d, j, D, FF, FF), DOT, PRECISION)
+    return total

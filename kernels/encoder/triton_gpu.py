@@ -133,9 +133,9 @@ def fold(weights: PooledWeights) -> Folded:
 class Launch:
     """How a kernel is cut into programs."""
 
-    windows: int = 16
+    windows: int = 8
     """Windows of a program."""
-    tokens: int = 16
+    tokens: int = 32
     """Tokens of a chunk."""
     units: int = 64
     """Feed-forward units of a chunk."""
