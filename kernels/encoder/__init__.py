@@ -1,20 +1,22 @@
-"""Encoder kernel: marker tokens of a window to one feature vector, forward and backward.
+"""Encoder kernels: tokens of a window to one feature vector, forward and backward.
 
-Backends: `reference` (eager, every token projected) and `folded` (the same function, tokens never projected).
+This package is the pooling encoder of the released ImDy code; `kernels.encoder.attention` is the self-attention encoder
+of the paper. Backends: `reference` (eager, every token projected), `folded` (the same function, tokens never projected)
+and `triton` (folded, one launch for the whole stack).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from kernels._check import bind_axes
 from kernels._dispatch import Backend, pick
+from kernels.encoder.boundary import able_backends, check_heads, check_layers, check_like, check_tokens
 from kernels.encoder.reference import LayerWeights, PooledWeights
 
 BACKENDS = (
+    Backend(name="triton", module="triton_gpu", devices=("cuda",), requires=("triton",)),
     Backend(name="folded", module="folded", devices=("cpu", "cuda")),
     Backend(name="reference", module="reference", devices=("cpu", "cuda")),
 )
@@ -22,29 +24,44 @@ BACKENDS = (
 
 
 def encode(
-    tokens: Tensor, mask: Tensor, weights: PooledWeights, *, backend: str = "auto", validate: bool = False
+    tokens: Tensor,
+    mask: Tensor,
+    weights: PooledWeights,
+    *,
+    backend: str = "auto",
+    dropout: float = 0.0,
+    validate: bool = False,
 ) -> Tensor:
     """Feature of each window: a learned query that reads its marker tokens (equations: `kernels.encoder.reference`).
 
     Args:
-        tokens: Marker tokens, shape (B, M, F), the dtype and device of the weights.
+        tokens: Marker tokens, shape (B, M, F), the dtype and device of the weights; for `triton` float32 or bfloat16 and
+            contiguous.
         mask: True where the token is present, shape (B, M), bool.
         weights: Parameters.
-        backend: `folded` is exact up to rounding and what `auto` takes; `reference` projects every token.
+        backend: `auto` takes `triton` on a CUDA device and `folded` on a CPU, both exact up to rounding; `reference`
+            projects every token.
+        dropout: Probability of dropout as in PyTorch's decoder layer; only `reference` has it.
         validate: Also check every element: tokens finite and at least one token present in each window.
 
     Returns:
         Features, shape (B, D).
 
     Raises:
-        ValueError: A shape, dtype or backend name is wrong; with `validate`, a window is empty or a token not finite.
+        ValueError: A shape, dtype, device or backend name is wrong, the batch is empty, or a named backend has no dropout;
+            with `validate`, a window is empty or a token not finite.
         RuntimeError: The named backend cannot run on this device.
     """
-    return encode_groups([(tokens, mask)], weights, backend=backend, validate=validate)
+    return encode_groups([(tokens, mask)], weights, backend=backend, dropout=dropout, validate=validate)
 
 
 def encode_groups(
-    groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights, *, backend: str = "auto", validate: bool = False
+    groups: Sequence[tuple[Tensor, Tensor]],
+    weights: PooledWeights,
+    *,
+    backend: str = "auto",
+    dropout: float = 0.0,
+    validate: bool = False,
 ) -> Tensor:
     """`encode` of several groups of windows in one call, each with its own number of tokens: nothing is padded.
 
@@ -52,6 +69,7 @@ def encode_groups(
         groups: Tokens (B_g, M_g, F) and mask (B_g, M_g) of each group, at least one group.
         weights: Parameters.
         backend: As for `encode`.
+        dropout: As for `encode`.
         validate: As for `encode`.
 
     Returns:
@@ -63,25 +81,25 @@ def encode_groups(
     """
     if not groups:
         raise ValueError("groups: expected at least one group of windows, got none")
-    features = weights.embed_weight.shape[1]
+    like = weights.embed_weight
+    _check_weights(weights)
     for tokens, mask in groups:
-        bind_axes(tokens=(tokens, f"B M {features}"), mask=(mask, "B M"))
-        if tokens.dtype != weights.embed_weight.dtype:
-            raise ValueError(f"tokens: expected dtype {weights.embed_weight.dtype} of the weights, got {tokens.dtype}")
-        if mask.dtype != torch.bool:
-            raise ValueError(f"mask: expected dtype torch.bool, got {mask.dtype}")
-        if validate:
-            _check_values(tokens, mask)
-    return pick(__name__, BACKENDS, backend, groups[0][0].device.type).encode(groups, weights)
+        check_tokens(tokens, mask, like, like.shape[1], validate=validate)
+    backends = able_backends(BACKENDS, backend, like.dtype, dropout)
+    return pick(__name__, backends, backend, like.device.type).encode(groups, weights, dropout=dropout)
 
 
-def _check_values(tokens: Tensor, mask: Tensor) -> None:
-    if not bool(mask.any(dim=1).all()):
-        window = int((~mask.any(dim=1)).nonzero()[0, 0])
-        raise ValueError(f"mask: window {window} has no present marker; drop it before encoding")
-    if not bool(tokens.isfinite().all()):
-        window, marker = (int(i) for i in (~tokens.isfinite()).nonzero()[0, :2])
-        raise ValueError(f"tokens: window {window}, marker {marker} is not finite; mask gaps and write zeros there")
+def _check_weights(weights: PooledWeights) -> None:
+    like = weights.embed_weight
+    width, ff = like.shape[0], weights.layers[0].ff_in_weight.shape[0] if weights.layers else 0
+    check_heads(weights.num_heads, width)
+    square, vector = (width, width), (width,)
+    names = ("self_value", "self_out", "query", "key", "value", "out")
+    expected = {f"{name}_weight": square for name in names} | {f"{name}_bias": vector for name in names}
+    expected |= {"ff_in_weight": (ff, width), "ff_in_bias": (ff,), "ff_out_weight": (width, ff), "ff_out_bias": vector}
+    check_layers(weights.layers, expected | {"norm_weight": (3, width), "norm_bias": (3, width)}, like)
+    for name in ("embed_bias", "query", "norm_weight", "norm_bias"):
+        check_like(f"weights.{name}", getattr(weights, name), vector, like)
 
 
 __all__ = ["BACKENDS", "LayerWeights", "PooledWeights", "encode", "encode_groups"]

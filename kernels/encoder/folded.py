@@ -84,11 +84,16 @@ class _Pool(torch.autograd.Function):
         return read_grad, token_grad, None
 
 
-def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights) -> Tensor:
-    """Same contract as `kernels.encoder.reference.encode`; once differentiable.
+def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights, *, dropout: float = 0.0) -> Tensor:
+    """Same contract as `kernels.encoder.reference.encode`, without dropout; once differentiable.
 
     The parameters are folded once for all groups, and only the pooling itself runs group by group.
+
+    Raises:
+        ValueError: `dropout` is not 0.
     """
+    if dropout != 0.0:
+        raise ValueError(f"dropout: expected 0 for the folded encoder, got {dropout}; backend='reference' has dropout")
     sizes = [tokens.shape[0] for tokens, _ in groups]
     heads, features = weights.num_heads, weights.embed_weight.shape[1]
     biases = [_score_bias(tokens, mask) for tokens, mask in groups]

@@ -85,21 +85,26 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return functional.layer_norm(x, (x.shape[-1],), weight, bias, LAYER_NORM_EPS)
 
 
-def self_attention_block(state: Tensor, layer: LayerWeights) -> Tensor:
-    """`norm(z + W_o (W_v z + b_v) + b_o)`: self-attention over a single query, shape (B, D)."""
+def self_attention_block(state: Tensor, layer: LayerWeights, dropout: float = 0.0) -> Tensor:
+    """`norm(z + W_o (W_v z + b_v) + b_o)`: self-attention over a single query, shape (B, D).
+
+    Dropout acts on the update only: the one attention weight, 1, is kept.
+    """
     value = functional.linear(state, layer.self_value_weight, layer.self_value_bias)
     update = functional.linear(value, layer.self_out_weight, layer.self_out_bias)
-    return layer_norm(state + update, layer.norm_weight[0], layer.norm_bias[0])
+    return layer_norm(state + functional.dropout(update, dropout), layer.norm_weight[0], layer.norm_bias[0])
 
 
-def feed_forward_block(state: Tensor, layer: LayerWeights) -> Tensor:
+def feed_forward_block(state: Tensor, layer: LayerWeights, dropout: float = 0.0) -> Tensor:
     """`norm(z + W_2 relu(W_1 z + b_1) + b_2)`, shape (B, D)."""
     hidden = functional.relu(functional.linear(state, layer.ff_in_weight, layer.ff_in_bias))
-    update = functional.linear(hidden, layer.ff_out_weight, layer.ff_out_bias)
-    return layer_norm(state + update, layer.norm_weight[2], layer.norm_bias[2])
+    update = functional.linear(functional.dropout(hidden, dropout), layer.ff_out_weight, layer.ff_out_bias)
+    return layer_norm(state + functional.dropout(update, dropout), layer.norm_weight[2], layer.norm_bias[2])
 
 
-def _cross_attention(state: Tensor, memory_BMD: Tensor, mask_BM: Tensor, layer: LayerWeights, heads: int) -> Tensor:
+def _cross_attention(
+    state: Tensor, memory_BMD: Tensor, mask_BM: Tensor, layer: LayerWeights, heads: int, dropout: float
+) -> Tensor:
     batch, markers, width = memory_BMD.shape
     head = width // heads
     query_BHK = functional.linear(state, layer.query_weight, layer.query_bias).view(batch, heads, head)
@@ -107,23 +112,24 @@ def _cross_attention(state: Tensor, memory_BMD: Tensor, mask_BM: Tensor, layer: 
     value_BMHK = functional.linear(memory_BMD, layer.value_weight, layer.value_bias).view(batch, markers, heads, head)
     score_BHM = torch.einsum("bhk,bmhk->bhm", query_BHK, key_BMHK) / math.sqrt(head)
     weight_BHM = score_BHM.masked_fill(~mask_BM[:, None, :], -math.inf).softmax(dim=-1)
-    read_BD = torch.einsum("bhm,bmhk->bhk", weight_BHM, value_BMHK).reshape(batch, width)
+    read_BD = torch.einsum("bhm,bmhk->bhk", functional.dropout(weight_BHM, dropout), value_BMHK).reshape(batch, width)
     return functional.linear(read_BD, layer.out_weight, layer.out_bias)
 
 
-def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights) -> Tensor:
+def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights, *, dropout: float = 0.0) -> Tensor:
     """Feature of each window: a learned query that reads its marker tokens through L post-norm decoder layers.
 
     With `e_m = W_e x_m + b_e`, each layer computes
     `z <- norm(z + selfattn(z))`, `z <- norm(z + W_o concat_h sum_m a_hm (W_v e_m + b_v)_h + b_o)`,
     `z <- norm(z + W_2 relu(W_1 z + b_1) + b_2)` with `a_h = softmax_m((W_q z + b_q)_h . (W_k e_m)_h / sqrt(K))` over
     the tokens that are present; a final layer norm follows. The result does not depend on the order of the tokens nor
-    on what absent tokens hold, as long as it is finite. No dropout. A window without a present token gives NaN.
+    on what absent tokens hold, as long as it is finite. A window without a present token gives NaN.
 
     Args:
         groups: Windows with equal numbers of tokens: tokens (B_g, M_g, F), floating point, and mask (B_g, M_g), bool,
             True where the token is present.
         weights: Parameters, same dtype and device as the tokens.
+        dropout: Probability of a zero in the cross-attention weights, the feed-forward units and the three updates.
 
     Returns:
         Features of all windows in the order of the groups, shape (B, D), B = sum of B_g.
@@ -131,15 +137,15 @@ def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights) -> T
     Source: Liu et al. 2025 (ImDy, ICLR), section 4.2; the single query, the layer count and the sizes as in the
     released code, which differs from the paper's text (self-attention encoder).
     """
-    return torch.cat([_encode_group(tokens, mask, weights) for tokens, mask in groups])
+    return torch.cat([_encode_group(tokens, mask, weights, dropout) for tokens, mask in groups])
 
 
-def _encode_group(tokens: Tensor, mask: Tensor, weights: PooledWeights) -> Tensor:
+def _encode_group(tokens: Tensor, mask: Tensor, weights: PooledWeights, dropout: float) -> Tensor:
     memory_BMD = functional.linear(tokens, weights.embed_weight, weights.embed_bias)
     state_BD = weights.query.expand(tokens.shape[0], -1)
     for layer in weights.layers:
-        state_BD = self_attention_block(state_BD, layer)
-        update = _cross_attention(state_BD, memory_BMD, mask, layer, weights.num_heads)
-        state_BD = layer_norm(state_BD + update, layer.norm_weight[1], layer.norm_bias[1])
-        state_BD = feed_forward_block(state_BD, layer)
+        state_BD = self_attention_block(state_BD, layer, dropout)
+        update = _cross_attention(state_BD, memory_BMD, mask, layer, weights.num_heads, dropout)
+        state_BD = layer_norm(state_BD + functional.dropout(update, dropout), layer.norm_weight[1], layer.norm_bias[1])
+        state_BD = feed_forward_block(state_BD, layer, dropout)
     return layer_norm(state_BD, weights.norm_weight, weights.norm_bias)

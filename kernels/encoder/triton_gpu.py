@@ -21,11 +21,9 @@ import triton.language as tl  # pyright: ignore[reportMissingImports]
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from kernels.encoder.boundary import FUSED_DTYPES
 from kernels.encoder.pooled_tiles import pooled_backward_kernel, pooled_forward_kernel, weight_grad_kernel
 from kernels.encoder.reference import LayerWeights, PooledWeights
-
-DTYPES = (torch.float32, torch.bfloat16)
-"""What the fused kernels take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,7 +244,7 @@ def encode_folded(groups: Sequence[tuple[Tensor, Tensor]], folded: Folded, *, la
         ValueError: The dtype is neither float32 nor bfloat16, or a tensor is not contiguous.
     """
     for tokens, mask in groups:
-        if tokens.dtype not in DTYPES:
+        if tokens.dtype not in FUSED_DTYPES:
             raise ValueError(f"tokens: expected dtype float32 or bfloat16 for the fused kernel, got {tokens.dtype}")
         for name, value in (("tokens", tokens), ("mask", mask)):
             if not value.is_contiguous():

@@ -18,7 +18,8 @@ from torch.autograd.function import once_differentiable
 
 from kernels.encoder.attention.reference import AttentionLayer, AttentionWeights
 from kernels.encoder.attention.tiles import attention_backward_kernel, attention_forward_kernel
-from kernels.encoder.triton_gpu import DTYPES, product_options
+from kernels.encoder.boundary import FUSED_DTYPES
+from kernels.encoder.triton_gpu import product_options
 
 MAX_TOKENS = 255
 """With the class token a window must fit one tile of rows."""
@@ -161,7 +162,7 @@ def encode_packed(tokens: Tensor, mask: Tensor, packed: Packed, *, launch: Launc
     Raises:
         ValueError: The dtype is neither float32 nor bfloat16, a tensor is not contiguous, or there are too many tokens.
     """
-    if tokens.dtype not in DTYPES:
+    if tokens.dtype not in FUSED_DTYPES:
         raise ValueError(f"tokens: expected dtype float32 or bfloat16 for the fused kernel, got {tokens.dtype}")
     if mask.shape[1] > MAX_TOKENS:
         raise ValueError(f"tokens: expected at most {MAX_TOKENS} tokens for the fused kernel, got {mask.shape[1]}")
