@@ -186,7 +186,7 @@ class _Encode(torch.autograd.Function):
         saved = torch.empty(shape, dtype=torch.float32, device=tokens.device)
         pooled_forward_kernel[(triton.cdiv(batch, launch.windows),)](
             tokens, mask.view(torch.uint8), params, out, saved, batch, tokens.shape[1], **sizes.block(),
-            **_cut(sizes, launch, tokens.shape[1]), HP=_padded(sizes.heads, 8), HAS_SAVED=needs_grad, **product_options(tokens.dtype),
+            **chunks(sizes, launch, tokens.shape[1]), HP=_padded(sizes.heads, 8), HAS_SAVED=needs_grad, **product_options(tokens.dtype),
             num_warps=launch.warps,
         )  # fmt: skip
         ctx.save_for_backward(tokens, mask, params, saved)
@@ -210,7 +210,7 @@ class _Encode(torch.autograd.Function):
         options = product_options(tokens.dtype)
         pooled_backward_kernel[(programs,)](
             tokens, mask.view(torch.uint8), params, saved, grad_outputs[0].contiguous(), rows, norms, token_grad,
-            batch, tokens.shape[1], **sizes.block(), **_cut(sizes, launch, tokens.shape[1]),
+            batch, tokens.shape[1], **sizes.block(), **chunks(sizes, launch, tokens.shape[1]),
             # The product with the tokens' gradient sums over heads: its inner size must be 16.
             HP=_padded(sizes.heads, 16 if needs_tokens else 8), NEEDS_TOKENS=needs_tokens, **options,
             num_warps=launch.warps,
@@ -229,8 +229,8 @@ class _Encode(torch.autograd.Function):
         return token_grad.to(tokens.dtype) if needs_tokens else None, None, grad.to(params.dtype), None, None
 
 
-def _cut(sizes: Sizes, launch: Launch, num_tokens: int) -> dict[str, int]:
-    # The number of chunks is a compile-time constant: one program for 1-16 tokens, one for 17-32, ...
+def chunks(sizes: Sizes, launch: Launch, num_tokens: int) -> dict[str, int]:
+    """Compile-time cuts; the number of token chunks is one of them: a kernel for 1-32 tokens, one for 33-64, ..."""
     return {"BW": launch.windows, "MC": launch.tokens, "NC": triton.cdiv(num_tokens, launch.tokens),
             "FC": min(launch.units, _padded(sizes.ff))}  # fmt: skip
 

@@ -170,6 +170,14 @@ def test_boundary_errors_name_the_argument_and_what_was_expected() -> None:
         encode(tokens, mask, weights, backend="fast")
     with pytest.raises(ValueError, match="groups: expected at least one"):
         encode_groups([], weights)
+    with pytest.raises(ValueError, match="tokens: expected at least one window and one token"):
+        encode(tokens[:0], mask[:0], weights)
+    with pytest.raises(ValueError, match="dropout: expected a probability in"):
+        encode(tokens, mask, weights, dropout=-0.1)
+    with pytest.raises(ValueError, match=r"dropout: expected 0 for the folded encoder, got 0\.1"):
+        encode(tokens, mask, weights, backend="folded", dropout=0.1)
+    with pytest.raises(ValueError, match=r"weights\.query: expected shape \(8,\), got \(7,\)"):
+        encode(tokens, mask, dataclasses.replace(weights, query=torch.zeros(7)))
     empty = mask.clone()
     empty[1] = False
     with pytest.raises(ValueError, match="window 1 has no present marker"):
@@ -178,3 +186,15 @@ def test_boundary_errors_name_the_argument_and_what_was_expected() -> None:
     broken[2, 4, 0] = torch.nan
     with pytest.raises(ValueError, match="window 2, marker 4 is not finite"):
         encode(broken, mask, weights, validate=True)
+
+
+def test_auto_with_dropout_is_the_reference() -> None:
+    """Dropout exists only there; the same seed drops the same units."""
+    weights = make_weights(TINY)
+    tokens, mask = make_tokens(TINY)
+    results = []
+    for backend in ("auto", "reference"):
+        torch.manual_seed(1)
+        results.append(encode(tokens, mask, weights, backend=backend, dropout=0.2))
+    assert torch.equal(*results)
+    assert (results[0] - encode(tokens, mask, weights)).abs().max() > 1e-3

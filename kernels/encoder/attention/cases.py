@@ -52,11 +52,11 @@ class Case:
 
 
 CASES: tuple[Case, ...] = (
-    Case(name="one_token", batch=1, tokens=1, features=36),
+    Case(name="one_token", batch=1, tokens=1, features=36, ff=64, layers=1),
     Case(name="tiny", batch=3, tokens=5, features=4, width=8, ff=6, heads=2, layers=2),
     # 12 windows share a tile of 64 rows, 2 tiles; features over two chunks, the last one of 13.
-    Case(name="frames", batch=13, tokens=4, features=77, ff=96, has_position=True, layers=2),
-    Case(name="prime", batch=7, tokens=31, features=36, ff=128, layers=2),
+    Case(name="frames", batch=13, tokens=4, features=77, ff=96, has_position=True, layers=1),
+    Case(name="prime", batch=7, tokens=31, features=36, ff=128, layers=1),
     # A width that is no power of two, a head width below 16, a feed-forward block below a chunk.
     Case(name="odd_sizes", batch=5, tokens=13, features=7, width=24, ff=20, heads=3, layers=1, has_position=True),
     Case(name="one_head", batch=5, tokens=12, features=6, width=32, ff=64, heads=1, layers=1),

@@ -171,11 +171,7 @@ def _ff_pass(normals, slopes, back, layer, out, tile0, P, r, d, D: tl.constexpr,
             up_grad += dot(tl.trans(slope), y, DOT, PRECISION)
             down_grad += dot(tl.trans(grad), tl.maximum(hidden, 0.0), DOT, PRECISION)
             bias_grad += tl.sum(slope, axis=0)
-            total = dot(slope, up, DOT, PRECISION)
-            if start == 0:
-                total += grad
-            else:
-                total += tl.load(back + at).to(tl.float32)
+            total = dot(slope, up, DOT, PRECISION) + tl.load(back + at).to(tl.float32)
             tl.store(back + at, total.to(back.dtype.element_ty))
         _store_matrix(out + W1, up_grad, j, d, FF, D, D)
         _store_matrix(out + W2, down_grad, d, j, D, FF, FF)
@@ -185,21 +181,34 @@ def _ff_pass(normals, slopes, back, layer, out, tile0, P, r, d, D: tl.constexpr,
 
 
 @triton.jit
-def _attention_pass(states, normals, inverses, back, grads, mask, layer, out, tile0, P, B, M, W, r, d, k,
+def _map_pass(left, right, out, bias, tile0, P, r, d, D: tl.constexpr, DP: tl.constexpr, R: tl.constexpr,
+              NT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
+    """Gradient of a map: left^T right over all rows of the program's tiles; of its bias: the sum of the left rows."""
+    weight_grad = tl.zeros((DP, DP), dtype=tl.float32)
+    bias_grad = tl.zeros((DP,), dtype=tl.float32)
+    for turn in range(NT):
+        at = _plane(tile0 + turn * P, r, d, DP, R)
+        # Heads write D columns; the padding beyond is never written.
+        x = tl.load(left + at, mask=(d < D)[None, :], other=0.0)
+        weight_grad += dot(tl.trans(x), tl.load(right + at, mask=(d < D)[None, :], other=0.0), DOT, PRECISION)
+        bias_grad += tl.sum(x.to(tl.float32), axis=0)
+    _store_matrix(out, weight_grad, d, d, D, D, D)
+    tl.store(bias + d, bias_grad, mask=d < D)
+
+
+@triton.jit
+def _attention_pass(states, normals, inverses, back, grads, heads, plane, mask, layer, out, tile0, P, B, M, W, r, d, k,
                     D: tl.constexpr, FF: tl.constexpr, H: tl.constexpr, DP: tl.constexpr, KP: tl.constexpr,
                     R: tl.constexpr, NT: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
-    """Third pass of a layer: gradient of its input into `grads`, of the attention's maps and first norm into `out`."""
+    """Third pass of a layer: gradient of its input into `grads`, of the attention's maps and first norm into `out`.
+
+    The gradients of queries, keys and values and what the heads read go through `heads`, four planes of the scratch
+    memory: four maps' gradients and a tile's attention do not fit the registers together.
+    """
     K: tl.constexpr = D // H
     OUT: tl.constexpr = 3 * D * D + 3 * D
     N_W: tl.constexpr = 4 * D * D + 5 * D + 2 * FF * D + FF
-    query_map = tl.zeros((DP, DP), dtype=tl.float32)
-    key_map = tl.zeros((DP, DP), dtype=tl.float32)
-    value_map = tl.zeros((DP, DP), dtype=tl.float32)
-    out_map = tl.zeros((DP, DP), dtype=tl.float32)
-    query_bias = tl.zeros((DP,), dtype=tl.float32)
-    key_bias = tl.zeros((DP,), dtype=tl.float32)
-    value_bias = tl.zeros((DP,), dtype=tl.float32)
-    out_bias = tl.zeros((DP,), dtype=tl.float32)
+    kind = heads.dtype.element_ty
     gain = tl.zeros((DP,), dtype=tl.float32)
     offset = tl.zeros((DP,), dtype=tl.float32)
     for turn in range(NT):
@@ -212,41 +221,27 @@ def _attention_pass(states, normals, inverses, back, grads, mask, layer, out, ti
         gain += tl.sum(grad * normal, axis=0)
         offset += tl.sum(grad, axis=0)
         grad = norm_backward(grad, normal, tl.load(inverses + tile.to(tl.int64) * R + r), layer + N_W, d, D)
-        out_bias += tl.sum(grad, axis=0)
-        queries = tl.zeros((R, DP), dtype=tl.float32)
-        keys = tl.zeros((R, DP), dtype=tl.float32)
-        values = tl.zeros((R, DP), dtype=tl.float32)
-        reads = tl.zeros((R, DP), dtype=tl.float32)
+        tl.store(back + at, grad.to(kind))
+        total = grad
         for head in range(H):
             query, key, value, read = _head_backward(x, grad, layer, head, allowed, d, k, D, H, DOT, PRECISION)
-            # Columns of this head in the full width, as a product with ones in the right places.
-            place = tl.where((k[:, None] < K) & (d[None, :] == head * K + k[:, None]), 1.0, 0.0)
-            queries += dot(query, place, DOT, PRECISION)
-            keys += dot(key, place, DOT, PRECISION)
-            values += dot(value, place, DOT, PRECISION)
-            reads += dot(read, place, DOT, PRECISION)
-        query_map += dot(tl.trans(queries), x, DOT, PRECISION)
-        key_map += dot(tl.trans(keys), x, DOT, PRECISION)
-        value_map += dot(tl.trans(values), x, DOT, PRECISION)
-        out_map += dot(tl.trans(grad), reads, DOT, PRECISION)
-        query_bias += tl.sum(queries, axis=0)
-        key_bias += tl.sum(keys, axis=0)
-        value_bias += tl.sum(values, axis=0)
-        grad += dot(queries, load_matrix(layer, d, d, D, D, D), DOT, PRECISION)
-        grad += dot(keys, load_matrix(layer + D * D, d, d, D, D, D), DOT, PRECISION)
-        grad += dot(values, load_matrix(layer + 2 * D * D, d, d, D, D, D), DOT, PRECISION)
-        tl.store(grads + at, grad.to(grads.dtype.element_ty))
-    _store_matrix(out, query_map, d, d, D, D, D)
-    _store_matrix(out + D * D, key_map, d, d, D, D, D)
-    _store_matrix(out + 2 * D * D, value_map, d, d, D, D, D)
-    _store_matrix(out + OUT, out_map, d, d, D, D, D)
-    inside = d < D
-    tl.store(out + 3 * D * D + d, query_bias, mask=inside)
-    tl.store(out + 3 * D * D + D + d, key_bias, mask=inside)
-    tl.store(out + 3 * D * D + 2 * D + d, value_bias, mask=inside)
-    tl.store(out + OUT + D * D + d, out_bias, mask=inside)
-    tl.store(out + N_W + d, gain, mask=inside)
-    tl.store(out + N_W + 2 * D + d, offset, mask=inside)
+            to = heads + _plane(tile, r, k, DP, R) + head * K
+            tl.store(to, query.to(kind), mask=(k < K)[None, :])
+            tl.store(to + plane, key.to(kind), mask=(k < K)[None, :])
+            tl.store(to + 2 * plane, value.to(kind), mask=(k < K)[None, :])
+            tl.store(to + 3 * plane, read.to(kind), mask=(k < K)[None, :])
+            part = layer + head * K * D
+            total += dot(query, load_matrix(part, k, d, K, D, D), DOT, PRECISION)
+            total += dot(key, load_matrix(part + D * D, k, d, K, D, D), DOT, PRECISION)
+            total += dot(value, load_matrix(part + 2 * D * D, k, d, K, D, D), DOT, PRECISION)
+        tl.store(grads + at, total.to(kind))
+    tl.store(out + N_W + d, gain, mask=d < D)
+    tl.store(out + N_W + 2 * D + d, offset, mask=d < D)
+    tl.debug_barrier()
+    for part in range(3):
+        _map_pass(heads + part * plane, states, out + part * D * D, out + 3 * D * D + part * D, tile0, P, r, d, D, DP, R,
+                  NT, DOT, PRECISION)
+    _map_pass(back, heads + 3 * plane, out + OUT, out + OUT + D * D, tile0, P, r, d, D, DP, R, NT, DOT, PRECISION)
     tl.debug_barrier()
 
 
@@ -286,8 +281,8 @@ def attention_backward_kernel(
 ):  # fmt: skip
     """All gradients of the stack; program p of P owns the tiles p, p + P, ..., NT of them, and one row of `partial`.
 
-    `scratch` holds L + 5 planes of all tiles: the inputs of the layers and of the last norm, then the normal rows after
-    attention, and the gradients of the feed-forward's output, of its input and of the layer's input. A row of `partial` is
+    `scratch` holds L + 9 planes of all tiles: the inputs of the layers and of the last norm, then the normal rows after
+    attention, the gradients of the feed-forward's output, of its input and of the layer's input, and four of the heads. A row of `partial` is
     the layers as in `params`, gain and bias of the last norm, the input map, and R rows of `_embed_pass`.
     """
     W1: tl.constexpr = 4 * D * D + 4 * D
@@ -355,12 +350,14 @@ def attention_backward_kernel(
             grad = norm_backward(grad, normal, inverse, layer + N_W + D, d, D)
             bias += tl.sum(grad, axis=0)
             tl.store(slopes + at, grad.to(kind))
+            # The second pass adds to this what comes back through the feed-forward.
+            tl.store(back + at, grad.to(kind))
         tl.store(out + N_W + D + d, gain, mask=d < D)
         tl.store(out + N_B + D + d, offset, mask=d < D)
         tl.store(out + B2 + d, bias, mask=d < D)
         tl.debug_barrier()
         _ff_pass(normals, slopes, back, layer, out, tile0, P, r, d, D, FF, DP, R, FC, NT, DOT, PRECISION)
-        _attention_pass(states, normals, inverses, back, grads, mask, layer, out, tile0, P, B, M, W, r, d, k, D, FF, H, DP,
+        _attention_pass(states, normals, inverses, back, grads, scratch + (L + 5) * plane, plane, mask, layer, out, tile0, P, B, M, W, r, d, k, D, FF, H, DP,
                         KP, R, NT, DOT, PRECISION)
     _embed_pass(tokens, mask, params, grads, token_grad, own + L * SIZE + 2 * D, own + L * SIZE + 2 * D + D * F, tile0, P,
                 B, M, W, r, d, F, D, DP, R, FK, NT, NEEDS_TOKENS, DOT, PRECISION)

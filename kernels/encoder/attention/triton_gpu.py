@@ -80,7 +80,7 @@ def pack(weights: AttentionWeights) -> Packed:
     )  # fmt: skip
 
 
-def _options(packed: Packed, launch: Launch, num_tokens: int, dtype: torch.dtype) -> dict[str, Any]:
+def compile_time(packed: Packed, launch: Launch, num_tokens: int, dtype: torch.dtype) -> dict[str, Any]:
     """Compile-time arguments that forward and backward share."""
 
     def padded(size: int) -> int:
@@ -102,7 +102,7 @@ class _Encode(torch.autograd.Function):
         ctx: Any, tokens: Tensor, mask: Tensor, params: Tensor, position: Tensor | None, packed: Packed, launch: Launch
     ) -> Tensor:
         batch, num_tokens = mask.shape
-        options = _options(packed, launch, num_tokens, tokens.dtype)
+        options = compile_time(packed, launch, num_tokens, tokens.dtype)
         windows = options["R"] // (num_tokens + 1)
         out = torch.empty(batch, packed.width, dtype=tokens.dtype, device=tokens.device)
         attention_forward_kernel[(triton.cdiv(batch, windows),)](
@@ -122,13 +122,13 @@ class _Encode(torch.autograd.Function):
         tokens, mask, params, position = ctx.saved_tensors
         packed, launch, device = ctx.packed, ctx.launch, tokens.device
         batch, num_tokens = mask.shape
-        options = _options(packed, launch, num_tokens, tokens.dtype)
+        options = compile_time(packed, launch, num_tokens, tokens.dtype)
         rows, width, needs_tokens = options["R"], packed.width, ctx.needs_input_grad[0]
         windows = rows // (num_tokens + 1)
         tiles = triton.cdiv(batch, windows)
         programs = min(tiles, launch.programs or _multiprocessors(device))
         turns = triton.cdiv(tiles, programs)
-        planes = (packed.layers + 5, programs * turns * rows * options["DP"])
+        planes = (packed.layers + 9, programs * turns * rows * options["DP"])
         scratch = torch.empty(planes, dtype=tokens.dtype, device=device)
         inverses = torch.empty(programs * turns * rows, device=device)
         body, embed = packed.layers * packed.layer_size + 2 * width, width * packed.features

@@ -1,0 +1,74 @@
+"""Run by `test_encoder_triton.py` under TRITON_INTERPRET=1, which must be set before Triton is imported.
+
+`python interpreted_encoder.py DESIGN CASE`: compares the fused kernels with the float64 reference on one case and prints,
+as JSON, dtype -> largest output error, and largest gradient error of a tensor relative to the tensor's norm.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from kernels.encoder import attention, cases, reference, triton_gpu
+from kernels.encoder.attention import cases as attention_cases
+from kernels.encoder.attention import reference as attention_reference
+from kernels.encoder.attention import triton_gpu as attention_gpu
+
+
+def tensors(weights: Any) -> list[Tensor]:
+    """All parameter tensors of a record and its layers, in a fixed order."""
+    own = [getattr(weights, item.name) for item in dataclasses.fields(weights)]
+    own += [getattr(layer, item.name) for layer in weights.layers for item in dataclasses.fields(layer)]
+    return [value for value in own if isinstance(value, Tensor)]
+
+
+def rebuild(weights: Any, values: list[Tensor]) -> Any:
+    """The same record with its tensors replaced, in the order of `tensors`."""
+    queue = list(values)
+    names = [item.name for item in dataclasses.fields(weights) if isinstance(getattr(weights, item.name), Tensor)]
+    own = {name: queue.pop(0) for name in names}
+    layers = tuple(
+        dataclasses.replace(layer, **{item.name: queue.pop(0) for item in dataclasses.fields(layer)})
+        for layer in weights.layers
+    )
+    return dataclasses.replace(weights, layers=layers, **own)
+
+
+def run(design: str, name: str, dtype: torch.dtype) -> tuple[float, float]:
+    """Errors of one case and dtype; both sides see the same rounded numbers."""
+    if design == "pooled":
+        table, exact, fused = cases, lambda x, m, w: reference.encode([(x, m)], w), None
+        fused = lambda x, m, w: triton_gpu.encode([(x, m)], w)  # noqa: E731
+    else:
+        table, exact, fused = attention_cases, attention_reference.encode, attention_gpu.encode
+    case = next(case for case in table.CASES if case.name == name)
+    weights, (x, mask) = table.make_weights(case, dtype=dtype), table.make_tokens(case, dtype=dtype)
+    direction = torch.randn(case.batch, case.width, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    outputs, gradients = [], []
+    for function, kind in ((exact, torch.float64), (fused, dtype)):
+        leaves = [value.clone().to(kind).requires_grad_() for value in [x, *tensors(weights)]]
+        if function is fused:
+            # Absent tokens are not read: not even NaN may come through.
+            leaves[0] = torch.where(mask[..., None], leaves[0].detach(), torch.nan).requires_grad_()
+        output = function(leaves[0], mask, rebuild(weights, leaves[1:]))
+        outputs.append(output.detach().double())
+        gradients.append(torch.autograd.grad((output * direction.to(kind)).sum(), leaves))
+    error = float((outputs[0] - outputs[1]).abs().max())
+    relative = [
+        float((left - right.double()).norm() / left.norm().clamp_min(1e-3)) for left, right in zip(*gradients, strict=True)
+    ]
+    # max() would pass over a NaN.
+    return error, float(torch.tensor(relative).max())
+
+
+if __name__ == "__main__":
+    assert triton_gpu.is_interpreted() and attention.__name__
+    torch.set_num_threads(1)
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    print(json.dumps({label: run(sys.argv[1], sys.argv[2], kind) for label, kind in kinds.items()}))
