@@ -56,7 +56,7 @@ def test_reference_equals_pytorchs_transformer_encoder_with_the_same_weights(cas
 
 def test_gradients_pass_the_finite_difference_check() -> None:
     """float64 gradcheck through tokens, positions and all parameters, absent tokens around 50 included."""
-    case = dataclasses.replace(TINY, has_position=True, batch=2)
+    case = dataclasses.replace(TINY, has_position=True, batch=2, tokens=3, layers=1)
     weights = make_weights(case, dtype=torch.float64)
     tokens, mask = make_tokens(case, dtype=torch.float64)
     own = {item.name: getattr(weights, item.name) for item in dataclasses.fields(weights)}
