@@ -133,4 +133,3 @@ def table(rows: list[Resources]) -> str:
         for row in rows
     ]
     return "\n".join(lines)
-

@@ -1,9 +1,10 @@
 """Triton device code of the pooling encoder, folded: a tile of windows a program, the whole stack in one launch.
 
 The equations are those of `kernels.encoder.folded`; a layer is read from one flat array in the order of
-`kernels.encoder.triton_gpu.LAYER_PARTS`. A program keeps the state of BW windows in registers through all layers and reads the
-tokens of its windows once a layer in chunks of MC, with a running softmax, so that any number of tokens fits. Scores
-and pooled features of all heads are one batched product each: windows x (tokens, features) x (features, heads).
+`kernels.encoder.triton_gpu.Sizes.layer_parts`. A program keeps the state of BW windows in registers through all layers
+and reads the tokens of its windows once a layer in chunks of MC, with a running softmax, so that any number of tokens
+fits. Scores and pooled features of all heads are one batched product each: windows x (tokens, features) x (features,
+heads).
 
 Axis legend: w windows of a tile, m tokens of a chunk, f features, h heads, d width, j feed-forward units; the same
 letters in capitals with P are sizes padded to powers of two.
@@ -11,10 +12,21 @@ letters in capitals with P are sizes padded to powers of two.
 
 from __future__ import annotations
 
+# One argument a line would double this file.
+# fmt: off
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
-from kernels.encoder.tile_math import dot, feed_forward, load_matrix, load_turned, load_vector, norm, norm_backward, norm_parts
+from kernels.encoder.tile_math import (
+    dot,
+    feed_forward,
+    load_matrix,
+    load_turned,
+    load_vector,
+    norm,
+    norm_backward,
+    norm_parts,
+)
 
 
 @triton.jit
@@ -52,8 +64,8 @@ def _one_head(x, head: tl.constexpr, h):
 
 
 @triton.jit
-def _pool(read, tokens, mask, w, f, B, M, F: tl.constexpr, MC: tl.constexpr, NC: tl.constexpr, HP: tl.constexpr, DOT: tl.constexpr,
-          PRECISION: tl.constexpr):
+def _pool(read, tokens, mask, w, f, B, M, F: tl.constexpr, MC: tl.constexpr, NC: tl.constexpr, HP: tl.constexpr,
+          DOT: tl.constexpr, PRECISION: tl.constexpr):
     """Pooled features (w, f, h) and log-sum-exp of the scores (w, h); NaN for a window without a token."""
     highest = tl.full((read.shape[0], HP), float("-inf"), dtype=tl.float32)
     total = tl.zeros((read.shape[0], HP), dtype=tl.float32)
@@ -93,9 +105,12 @@ def pooled_forward_kernel(
     F: tl.constexpr, D: tl.constexpr, FF: tl.constexpr, H: tl.constexpr, L: tl.constexpr,
     FP: tl.constexpr, DP: tl.constexpr, HP: tl.constexpr, BW: tl.constexpr, MC: tl.constexpr, NC: tl.constexpr, FC: tl.constexpr,
     HAS_SAVED: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """Features (B, D) of all windows; with HAS_SAVED also what the backward needs, a row a layer and window:
-    the three sums before the layer norms (3 D), the pooled features (H F), the log-sum-exp of the scores (H)."""
+):
+    """Features (B, D) of all windows; with HAS_SAVED also what the backward needs.
+
+    That is a row a layer and window: the three sums before the layer norms (3 D), the pooled features (H F), the
+    log-sum-exp of the scores (H).
+    """
     HF: tl.constexpr = H * F
     S_B: tl.constexpr = D * D
     U: tl.constexpr = S_B + D
@@ -143,7 +158,7 @@ def pooled_forward_kernel(
 def _scores_backward(
     tokens, mask, token_grad, read, grad, lse, shift, step, w, f, B, M, F: tl.constexpr, MC: tl.constexpr, NC: tl.constexpr,
     NEEDS_TOKENS: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
+):
     """Gradient (w, f, h) of the read vectors; adds the tokens' share to `token_grad` (writes it at step 0)."""
     out = tl.zeros(read.shape, dtype=tl.float32)
     for chunk in range(NC):
@@ -170,9 +185,12 @@ def pooled_backward_kernel(
     F: tl.constexpr, D: tl.constexpr, FF: tl.constexpr, H: tl.constexpr, L: tl.constexpr,
     FP: tl.constexpr, DP: tl.constexpr, HP: tl.constexpr, BW: tl.constexpr, MC: tl.constexpr, NC: tl.constexpr, FC: tl.constexpr,
     NEEDS_TOKENS: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """All layers backwards. Writes per window and layer the factors of every weight gradient into `rows` (see
-    `kernels.encoder.triton_gpu.ROW_PARTS`; a second launch multiplies them), and per program the gradients of the norms."""
+):
+    """All layers backwards.
+
+    Writes per window and layer the factors of every weight gradient into `rows`, in the order of
+    `kernels.encoder.triton_gpu.Sizes.row_parts` (a second launch multiplies them), and per program the norms' gradients.
+    """
     HF: tl.constexpr = H * F
     S_B: tl.constexpr = D * D
     U: tl.constexpr = S_B + D
@@ -284,9 +302,12 @@ def pooled_backward_kernel(
 def weight_grad_kernel(
     rows, table, out, B, ROW: tl.constexpr, TI: tl.constexpr, TJ: tl.constexpr, BR: tl.constexpr, NR: tl.constexpr,
     DOT: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
-    """One tile (TI, TJ) of one weight gradient: sum over all rows of left[i] right[j]; the first tile of a line of
-    tiles also sums its left side, the bias gradient. One program owns each element: the same sum in every run."""
+):
+    """One tile (TI, TJ) of one weight gradient: sum over all rows of left[i] right[j].
+
+    The first tile of a line of tiles also sums its left side, the bias gradient. One program owns each element, so that
+    the sum is the same in every run.
+    """
     entry = table + tl.program_id(0) * 9
     layer, left, right = tl.load(entry), tl.load(entry + 1), tl.load(entry + 2)
     row_start, column_start = tl.load(entry + 3), tl.load(entry + 4)

@@ -122,9 +122,7 @@ def fold(weights: PooledWeights) -> Folded:
     tail = [weights.norm_weight, weights.norm_bias, weights.query]
     params = torch.cat([torch.cat(parts, dim=1).flatten(), *(value.to(exact) for value in tail)]).to(dtype)
     ff = weights.layers[0].ff_in_weight.shape[0]
-    return Folded(
-        params=params, sizes=Sizes(features=features, width=width, ff=ff, heads=heads, layers=layers)
-    )
+    return Folded(params=params, sizes=Sizes(features=features, width=width, ff=ff, heads=heads, layers=layers))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,8 +184,8 @@ class _Encode(torch.autograd.Function):
         saved = torch.empty(shape, dtype=torch.float32, device=tokens.device)
         pooled_forward_kernel[(triton.cdiv(batch, launch.windows),)](
             tokens, mask.view(torch.uint8), params, out, saved, batch, tokens.shape[1], **sizes.block(),
-            **chunks(sizes, launch, tokens.shape[1]), HP=_padded(sizes.heads, 8), HAS_SAVED=needs_grad, **product_options(tokens.dtype),
-            num_warps=launch.warps,
+            **chunks(sizes, launch, tokens.shape[1]), HP=_padded(sizes.heads, 8), HAS_SAVED=needs_grad,
+            **product_options(tokens.dtype), num_warps=launch.warps,
         )  # fmt: skip
         ctx.save_for_backward(tokens, mask, params, saved)
         ctx.sizes, ctx.launch = sizes, launch
@@ -218,8 +216,17 @@ class _Encode(torch.autograd.Function):
         grad = torch.empty(params.shape, dtype=torch.float32, device=device)
         table = _gradient_table(sizes, device)
         weight_grad_kernel[(table.shape[0],)](
-            rows, table, grad, batch, ROW=rows.shape[2], TI=_TILE, TJ=_TILE, BR=64, NR=triton.cdiv(batch, 64),
-            **options, num_warps=4
+            rows,
+            table,
+            grad,
+            batch,
+            ROW=rows.shape[2],
+            TI=_TILE,
+            TJ=_TILE,
+            BR=64,
+            NR=triton.cdiv(batch, 64),
+            **options,
+            num_warps=4,
         )
         split = sizes.layers * 6 * sizes.width
         total = norms.sum(dim=0)
@@ -264,4 +271,4 @@ def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights, *, d
     return encode_folded(groups, fold(weights))
 
 
-__all__ = ["Folded", "LayerWeights", "Launch", "PooledWeights", "encode", "encode_folded", "fold"]
+__all__ = ["Folded", "Launch", "LayerWeights", "PooledWeights", "encode", "encode_folded", "fold"]

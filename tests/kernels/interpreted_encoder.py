@@ -61,7 +61,8 @@ def run(design: str, name: str, dtype: torch.dtype) -> tuple[float, float]:
         gradients.append(torch.autograd.grad((output * direction.to(kind)).sum(), leaves))
     error = float((outputs[0] - outputs[1]).abs().max())
     relative = [
-        float((left - right.double()).norm() / left.norm().clamp_min(1e-3)) for left, right in zip(*gradients, strict=True)
+        float((left - right.double()).norm() / left.norm().clamp_min(1e-3))
+        for left, right in zip(*gradients, strict=True)
     ]
     # max() would pass over a NaN.
     return error, float(torch.tensor(relative).max())

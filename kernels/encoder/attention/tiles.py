@@ -11,6 +11,8 @@ Axis legend: r, c rows of a tile, d width, k head width, j feed-forward units, f
 
 from __future__ import annotations
 
+# One argument a line would double this file.
+# fmt: off
 import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
@@ -91,7 +93,7 @@ def attention_forward_kernel(
     F: tl.constexpr, D: tl.constexpr, FF: tl.constexpr, H: tl.constexpr, L: tl.constexpr,
     DP: tl.constexpr, KP: tl.constexpr, R: tl.constexpr, FK: tl.constexpr, FC: tl.constexpr,
     HAS_POSITION: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
+):
     """Features (B, D): the class tokens after all layers; a tile of windows a program, nothing else is written."""
     W1: tl.constexpr = 4 * D * D + 4 * D
     B1: tl.constexpr = W1 + FF * D
@@ -249,8 +251,10 @@ def _attention_pass(states, normals, inverses, back, grads, heads, plane, mask, 
 def _embed_pass(tokens, mask, params, grads, token_grad, out, rows_out, tile0, P, B, M, W, r, d,
                 F: tl.constexpr, D: tl.constexpr, DP: tl.constexpr, R: tl.constexpr, FK: tl.constexpr,
                 NT: tl.constexpr, NEEDS_TOKENS: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr):
-    """Gradient of the input map into `out`; the sum over tiles of the state's gradient, row by row, into `rows_out`:
-    row r always holds slot r mod T, so that class token, bias and positions are sums of its rows."""
+    """Gradient of the input map into `out`; the sum over tiles of the state's gradient, row by row, into `rows_out`.
+
+    Row r of every tile holds slot r mod T, so that the gradients of class token, bias and positions are sums of its rows.
+    """
     total = tl.zeros((R, DP), dtype=tl.float32)
     for start in range(0, F, FK):
         f = start + tl.arange(0, FK)
@@ -278,12 +282,12 @@ def attention_backward_kernel(
     F: tl.constexpr, D: tl.constexpr, FF: tl.constexpr, H: tl.constexpr, L: tl.constexpr,
     DP: tl.constexpr, KP: tl.constexpr, R: tl.constexpr, FK: tl.constexpr, FC: tl.constexpr, NT: tl.constexpr,
     HAS_POSITION: tl.constexpr, NEEDS_TOKENS: tl.constexpr, DOT: tl.constexpr, PRECISION: tl.constexpr,
-):  # fmt: skip
+):
     """All gradients of the stack; program p of P owns the tiles p, p + P, ..., NT of them, and one row of `partial`.
 
     `scratch` holds L + 9 planes of all tiles: the inputs of the layers and of the last norm, then the normal rows after
-    attention, the gradients of the feed-forward's output, of its input and of the layer's input, and four of the heads. A row of `partial` is
-    the layers as in `params`, gain and bias of the last norm, the input map, and R rows of `_embed_pass`.
+    attention, the gradients of the feed-forward's output, of its input and of the layer's input, and four of the heads. A
+    row of `partial` is the layers as in `params`, gain and bias of the last norm, the input map, R rows of `_embed_pass`.
     """
     W1: tl.constexpr = 4 * D * D + 4 * D
     B1: tl.constexpr = W1 + FF * D
@@ -357,7 +361,7 @@ def attention_backward_kernel(
         tl.store(out + B2 + d, bias, mask=d < D)
         tl.debug_barrier()
         _ff_pass(normals, slopes, back, layer, out, tile0, P, r, d, D, FF, DP, R, FC, NT, DOT, PRECISION)
-        _attention_pass(states, normals, inverses, back, grads, scratch + (L + 5) * plane, plane, mask, layer, out, tile0, P, B, M, W, r, d, k, D, FF, H, DP,
-                        KP, R, NT, DOT, PRECISION)
+        _attention_pass(states, normals, inverses, back, grads, scratch + (L + 5) * plane, plane, mask, layer, out, tile0,
+                        P, B, M, W, r, d, k, D, FF, H, DP, KP, R, NT, DOT, PRECISION)
     _embed_pass(tokens, mask, params, grads, token_grad, own + L * SIZE + 2 * D, own + L * SIZE + 2 * D + D * F, tile0, P,
                 B, M, W, r, d, F, D, DP, R, FK, NT, NEEDS_TOKENS, DOT, PRECISION)
