@@ -29,6 +29,7 @@ def make_tokens(
     heading: np.ndarray,
     is_mirrored: np.ndarray | None = None,
     disturbance: Disturbance | None = None,
+    order: np.ndarray | None = None,
     half_width: int = 2,
     rate: float = 30.0,
     out: tuple[np.ndarray, np.ndarray] | None = None,
@@ -90,6 +91,6 @@ def make_tokens(
         _check.check_index("disturbance.start", disturbance.start, len(disturbance.table) - needed + 1)
     implementation = pick(__name__, BACKENDS, backend)
     implementation.make_tokens(
-        marker_pos, frame, index, origin, heading, is_mirrored, disturbance, half_width, rate, tokens, mask
+        marker_pos, frame, index, origin, heading, is_mirrored, disturbance, order, half_width, rate, tokens, mask
     )
     return tokens, mask
