@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 _pool: ThreadPoolExecutor | None = None
 _limit: int | None = None
@@ -52,7 +53,7 @@ def over_rows(work: Callable[..., None], num_rows: int, least_rows: int, *argume
     if _pool is None:
         _pool = ThreadPoolExecutor(max(num_threads() - 1, 1), thread_name_prefix="kernels")
     bounds = [num_rows * piece // pieces for piece in range(pieces + 1)]
-    others = [_pool.submit(work, first, last, *arguments) for first, last in zip(bounds[1:], bounds[2:], strict=False)]
+    others = [_pool.submit(work, first, last, *arguments) for first, last in pairwise(bounds[1:])]
     try:
         work(bounds[0], bounds[1], *arguments)
     finally:

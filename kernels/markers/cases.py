@@ -39,7 +39,9 @@ CASES = (
     Case(name="prime_subjects", frames=31, markers=7, weights=3, subjects=5, dtype="float64", note="ragged subjects"),
     Case(name="laboratory", frames=64, markers=53, weights=1, note="rigid laboratory set"),
     Case(name="dense", frames=23, markers=150, weights=4, subjects=3, note="skinned training set"),
-    Case(name="blend", frames=19, markers=11, weights=4, subjects=2, has_blend=True, note="frames no multiple of a block"),
+    Case(
+        name="blend", frames=19, markers=11, weights=4, subjects=2, has_blend=True, note="frames no multiple of a block"
+    ),
     Case(name="blend64", frames=8, markers=5, weights=1, has_blend=True, dtype="float64", note="blend in float64"),
 )
 """Shapes of the tests, small enough for the interpreter."""

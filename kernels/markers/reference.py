@@ -65,7 +65,9 @@ def place_markers(
         offset_TM3 = np.tensordot(local_TN33.reshape(len(body_rot), -1), blend.directions.astype(np.float64), 1)
     for k in range(bodies.shape[1]):
         body_M = bodies[:, k]
-        turned_TM3 = np.einsum("tmij,tmj->tmi", body_rot[:, body_M].astype(np.float64), lever_PMK3[subject, :, k] + offset_TM3)
+        turned_TM3 = np.einsum(
+            "tmij,tmj->tmi", body_rot[:, body_M].astype(np.float64), lever_PMK3[subject, :, k] + offset_TM3
+        )
         # a body without weight is not read, as in the fast versions
         carried_TM3 = np.where(weights[:, k, None] != 0, turned_TM3 + body_pos[:, body_M], 0.0)
         markers_TM3 += weights[:, k, None] * carried_TM3
