@@ -87,11 +87,13 @@ def _smpl(case: cases.Case, device: str) -> tuple[Case, list[Contender]]:
             Contender(impl="numba with kinematic tree", run=with_tree, check=lambda: _agree(with_tree(), expected))
         )
     contenders.append(_torch(arguments, expected, device))
-    for batch in _SMPLX_BATCHES:
-        contenders.append(Contender(
+    contenders += [
+        Contender(
             impl=f"smplx full mesh, {batch} a call", run=lambda batch=batch: full_mesh(batch), is_rival=True,
             check=lambda: _agree(full_mesh(64).cpu().numpy(), expected), is_capturable=False,
-        ))  # fmt: skip
+        )
+        for batch in _SMPLX_BATCHES
+    ]  # fmt: skip
     return _work(case), contenders
 
 

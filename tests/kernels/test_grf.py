@@ -259,17 +259,17 @@ def test_wrong_outputs_and_tensors_are_named() -> None:
     """Outputs of another shape or dtype or with gaps; tensors with wrong bodies, offsets, dtypes or backend."""
     arguments = cases.make(cases.CASES[2])
     good = grf.aggregate_contacts(**arguments)
-    with pytest.raises(ValueError, match=r"out.cop: expected shape \(37, 24, 2\) of float64, got \(37, 24, 3\)"):
+    with pytest.raises(ValueError, match=r"out\.cop: expected shape \(37, 24, 2\) of float64, got \(37, 24, 3\)"):
         grf.aggregate_contacts(**arguments, out=good._replace(cop=good.force))
-    with pytest.raises(ValueError, match="out.contact: expected shape"):
+    with pytest.raises(ValueError, match=r"out\.contact: expected shape"):
         grf.aggregate_contacts(**arguments, out=good._replace(contact=good.contact.astype(int)))
-    with pytest.raises(ValueError, match="out.force: expected a C-contiguous array"):
+    with pytest.raises(ValueError, match=r"out\.force: expected a C-contiguous array"):
         grf.aggregate_contacts(**arguments, out=good._replace(force=np.zeros((37, 24, 6))[..., ::2]))
     tensors = _tensors(arguments)
     with pytest.raises(ValueError, match=r"body: expected values in \[0, 24\), got -1 to"):
         grf.aggregate_contacts(**tensors | {"body": tensors["body"] - tensors["body"].min() - 1})
     with pytest.raises(ValueError, match="offsets: expected a vector from 0 to"):
-        grf.aggregate_contacts(**tensors | {"offsets": tensors["offsets"][:-1]})
+        grf.aggregate_contacts(**tensors | {"offsets": tensors["offsets"][:-4]})
     with pytest.raises(ValueError, match="offsets: expected non-decreasing"):
         grf.aggregate_contacts(**tensors | {"offsets": tensors["offsets"][[0, 20, 10, -1]]})
     with pytest.raises(ValueError, match="force: expected a floating-point dtype"):

@@ -187,7 +187,7 @@ def test_threads_and_given_outputs_change_no_bit_and_strided_views_are_read() ->
 
 def test_a_wrong_blend_is_named() -> None:
     """Rows of the blend matrix, its markers, and parents."""
-    arguments = cases.make(cases.CASES[5])
+    arguments = cases.make(cases.CASES[6])
     directions, parents = arguments["blend"].directions, arguments["blend"].parents
     for changed, message in (
         ({"directions": directions[:-1]}, r"directions: expected shape \(207, 11, 3\), got \(206, 11, 3\)"),
