@@ -68,7 +68,7 @@ def find_contests(kernels: Sequence[str] = ()) -> dict[str, Contests]:
         if hasattr(module, "contests"):
             found[kernel] = module.contests
     if unknown := sorted(set(kernels) - set(found)):
-        raise ValueError(f"kernel: expected some of {[name.removeprefix('bench_') for name in names]}, got {unknown}")
+        raise ValueError(f"kernel: expected some of {sorted(find_contests())}, got {unknown}")
     return found
 
 

@@ -162,8 +162,10 @@ def _aggregate_tensors(
     if out is not None:
         raise ValueError("out: expected None with tensors, got arrays")
     for name, array in arrays.items():
-        if not array.is_floating_point() or array.dtype != arrays["force"].dtype:
-            raise ValueError(f"{name}: expected a floating-point dtype, that of force, got {array.dtype}")
+        if not array.is_floating_point():
+            raise ValueError(f"{name}: expected a floating-point dtype, got {array.dtype}")
+        if array.dtype != arrays["position"].dtype:
+            raise ValueError(f"{name}: expected dtype {arrays['position'].dtype} as in position, got {array.dtype}")
         if validate and not bool(array.isfinite().all()):
             raise ValueError(f"{name}: expected finite values, got others")
     _check.check_tensor_index("body", body, num_bodies)

@@ -49,7 +49,7 @@ CASES = (
 BENCH_CASES = (
     Case(name="laboratory", frames=65536, markers=53, weights=1, note="rigid laboratory set"),
     Case(name="dense", frames=16384, markers=150, weights=4, subjects=3, note="skinned training set"),
-    Case(name="smpl", frames=8192, markers=53, weights=4, has_blend=True, note="SMPL with pose blend shapes"),
+    Case(name="smpl", frames=2048, markers=53, weights=4, has_blend=True, note="SMPL with pose blend shapes"),
 )
 """Shapes of the benchmarks, larger than the caches."""
 
