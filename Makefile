@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint bench clean distclean
+.PHONY: help env demo test test-interpreted lint bench bench-record clean distclean
 
 VENV ?= .venv
 EXTRAS ?= demo,dev
@@ -40,6 +40,9 @@ demo: $(STAMP)
 test: $(STAMP)
 	@timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --benchmark-disable $(ARGS)
 
+test-interpreted: $(STAMP)
+	@NUMBA_DISABLE_JIT=1 timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --benchmark-disable tests/kernels $(ARGS)
+
 lint: $(STAMP)
 	@$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check --quiet . || { echo "run: $(VENV)/bin/ruff format ."; exit 1; }
@@ -47,6 +50,9 @@ lint: $(STAMP)
 	$(VENV)/bin/lint-imports
 
 bench: $(STAMP)
+	@$(PY) -m bench.run $(ARGS)
+
+bench-record: $(STAMP)
 	@$(PY) -m bench.bench_record $(ARGS)
 
 clean:

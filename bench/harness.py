@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from bench.machine import Machine
+from bench.machine import Machine, copy_work, read_work
 from dataset.provenance import code_version, package_versions
 
 RESULTS = Path(__file__).parent / "results"
@@ -61,6 +61,11 @@ class Contender:
     """Raises AssertionError where the result of `run` is not the case's; for the reference a property of the result."""
     is_rival: bool = False
     """True for what a user would call without us."""
+    rotate: tuple[Callable[[], object], ...] = ()
+    """The same work on other buffers. On a GPU one sample goes through `run` and all of these, so that nothing they read is
+    still in its second-level cache; not used on the CPU, whose cases are larger than its caches."""
+    is_capturable: bool = True
+    """False where a GPU contender waits for the device in between and so cannot be replayed as a CUDA graph."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +128,8 @@ def measure(
         except AssertionError as error:
             raise WrongResult(f"{case.kernel}/{case.name}: {contender.impl} gives a wrong result: {error}") from error
 
-    samples = _interleaved_samples(contenders, rounds, sample_seconds)
+    timers = [_timer(contender, machine) for contender in contenders]
+    samples = _interleaved_samples(timers, rounds, sample_seconds)
     versions, git_sha = package_versions(), git_state()
     roof = _roof_seconds(case, machine)
     rows = []
@@ -138,18 +144,29 @@ def measure(
     return rows
 
 
-def _interleaved_samples(contenders: Sequence[Contender], rounds: int, sample_seconds: float) -> np.ndarray:
-    """Seconds per call, shape (contender, round)."""
+Timer = Callable[[int], float]
+"""Seconds a call, averaged over so many calls after each other."""
+
+
+def _timer(contender: Contender, machine: Machine) -> Timer:
+    if machine.device.startswith("cuda"):
+        from bench.cuda import graph_timer
+
+        return graph_timer(contender.run, contender.rotate, is_capturable=contender.is_capturable)
+    return lambda calls: _seconds(contender.run, calls)
+
+
+def _interleaved_samples(timers: Sequence[Timer], rounds: int, sample_seconds: float) -> np.ndarray:
+    """Seconds per call, shape (timer, round)."""
     calls = []
-    for contender in contenders:
-        contender.run()
-        once = _seconds(contender.run, 1)
-        calls.append(max(1, round(sample_seconds / max(once, 1e-9))))
-    samples = np.empty((len(contenders), rounds))
+    for timer in timers:
+        timer(1)
+        calls.append(max(1, round(sample_seconds / max(timer(1), 1e-9))))
+    samples = np.empty((len(timers), rounds))
     for turn in range(rounds):
-        for offset in range(len(contenders)):
-            index = (turn + offset) % len(contenders)
-            samples[index, turn] = _seconds(contenders[index].run, calls[index])
+        for offset in range(len(timers)):
+            index = (turn + offset) % len(timers)
+            samples[index, turn] = timers[index](calls[index])
     return samples
 
 
@@ -158,6 +175,21 @@ def _seconds(run: Callable[[], object], calls: int) -> float:
     for _ in range(calls):
         run()
     return (time.perf_counter() - start) / calls
+
+
+def memory_probe(case: Case, machine: Machine) -> Contender | None:
+    """Nothing but the case's memory traffic, as a contender of its own: what the memory gave while the others ran.
+
+    A copy of half the bytes, or a sum over all of them, by all threads; None for a case without stated bytes.
+    """
+    if not case.bytes:
+        return None
+    make = copy_work if case.bandwidth == "copy" else read_work
+    if machine.device.startswith("cuda"):
+        from bench import cuda
+
+        make = cuda.copy_work if case.bandwidth == "copy" else cuda.read_work
+    return Contender(impl=f"memory {case.bandwidth}", run=make(case.bytes), check=lambda: None)
 
 
 def _roof_seconds(case: Case, machine: Machine) -> float | None:
@@ -204,18 +236,29 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-def table(rows: Sequence[Row]) -> str:
-    """The rows of one case as text: times, rates, fraction of the roof, and speed relative to each rival."""
+def table(rows: Sequence[Row], machine: Machine | None = None, bandwidth: Literal["copy", "read"] = "copy") -> str:
+    """The rows of one case as text: times, rates, shares of the machine's limits, and speed relative to each rival.
+
+    Args:
+        rows: Rows of one case.
+        machine: Measured limits; without them only the share of the roof is shown.
+        bandwidth: Which of them bounds the case.
+    """
     rivals = [row for row in rows if row.is_rival]
+    limits: list[tuple[str, str, float]] = []
+    if machine is not None:
+        speed = machine.copy_bandwidth if bandwidth == "copy" else machine.read_bandwidth
+        limits = [(f"% {bandwidth}", "bytes", speed), ("% peak", "flops", machine.matrix_peak)]
     head = ["impl", "median", "p20", "p80", f"{rows[0].unit}/s", "GB/s", "GFLOP/s", "% roof"]
-    head += [f"x {rival.impl}" for rival in rivals]
+    head += [name for name, _, _ in limits] + [f"x {rival.impl}" for rival in rivals]
     lines = [head]
     for row in rows:
         rates = [None if work is None else work / row.median_s / 1e9 for work in (row.bytes, row.flops)]
+        shares = [getattr(row, work) and getattr(row, work) / row.median_s / limit for _, work, limit in limits]
         lines.append([
             row.impl, *(_duration(value) for value in (row.median_s, row.p20_s, row.p80_s)), f"{row.items_per_s:,.0f}",
             *("-" if rate is None else f"{rate:.1f}" for rate in rates),
-            "-" if row.roof_fraction is None else f"{100 * row.roof_fraction:.0f}",
+            *("-" if share is None else f"{100 * share:.3g}" for share in (row.roof_fraction, *shares)),
             *(f"{rival.median_s / row.median_s:.2f}" for rival in rivals),
         ])  # fmt: skip
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

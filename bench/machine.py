@@ -70,15 +70,13 @@ def measure_machine(*, threads: int | None = None, repeats: int = 7) -> Machine:
     threads = len(os.sched_getaffinity(0)) if threads is None else threads
     if threads < 1 or repeats < 1:
         raise ValueError(f"threads, repeats: expected at least 1 of each, got {threads} and {repeats}")
-    source = np.ones(_ARRAY_BYTES // 4, dtype=np.float32)
-    target = np.zeros_like(source)
     left, right = np.random.default_rng(0).random((2, _MATRIX_ORDER, _MATRIX_ORDER), dtype=np.float32)
 
     before = numba.get_num_threads()
     numba.set_num_threads(min(threads, before))
     try:
-        copy = _best(lambda: _copy(source, target), repeats)
-        read = _best(lambda: _sum(source), repeats)
+        copy = _best(copy_work(2 * _ARRAY_BYTES), repeats)
+        read = _best(read_work(_ARRAY_BYTES), repeats)
     finally:
         numba.set_num_threads(before)
     with threadpool_limits(threads):
@@ -89,6 +87,19 @@ def measure_machine(*, threads: int | None = None, repeats: int = 7) -> Machine:
         read_bandwidth=_ARRAY_BYTES / read,
         matrix_peak=2 * _MATRIX_ORDER**3 / product,
     )
+
+
+def copy_work(moved_bytes: int) -> Callable[[], None]:
+    """Copy between two arrays, half of `moved_bytes` each, with the threads that Numba is set to."""
+    source = np.ones(max(moved_bytes // 8, 1), dtype=np.float32)
+    target = np.zeros_like(source)
+    return lambda: _copy(source, target)
+
+
+def read_work(read_bytes: int) -> Callable[[], float]:
+    """Sum over an array of `read_bytes`, with the threads that Numba is set to."""
+    source = np.ones(max(read_bytes // 4, 1), dtype=np.float32)
+    return lambda: float(_sum(source))
 
 
 def _best(run: Callable[[], object], repeats: int) -> float:

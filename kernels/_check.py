@@ -6,7 +6,7 @@ checks read metadata only; those that read every element are separate functions 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -82,6 +82,27 @@ def check_contiguous(**arrays: np.ndarray) -> None:
             raise ValueError(f"{name}: expected a C-contiguous array, got strides {array.strides}; copy it first")
 
 
+def check_out(name: str, out: np.ndarray, shape: tuple[int, ...], dtype: Any) -> None:
+    """Refuse an array to write that has another shape or dtype, is a strided view or is read-only.
+
+    Raises:
+        ValueError: It cannot be written as one run.
+    """
+    if out.shape != shape or out.dtype != dtype:
+        raise ValueError(f"{name}: expected shape {shape} of {np.dtype(dtype)}, got {out.shape} of {out.dtype}")
+    check_contiguous(**{name: out})
+    if not out.flags.writeable:
+        raise ValueError(f"{name}: expected an array that may be written, got a read-only one")
+
+
+def as_unsigned(index: np.ndarray) -> np.ndarray:
+    """The same memory read as unsigned integers: compiled code then skips the test for negative indices.
+
+    Only for indices that `check_index` has passed.
+    """
+    return index.view(f"u{index.itemsize}")
+
+
 def check_index(name: str, index: np.ndarray, upper: int) -> None:
     """Refuse indices outside [0, upper): a kernel never reads out of bounds.
 
@@ -90,7 +111,8 @@ def check_index(name: str, index: np.ndarray, upper: int) -> None:
     """
     if index.dtype.kind not in "iu":
         raise ValueError(f"{name}: expected an integer dtype, got {index.dtype}")
-    if index.size and (int(index.min()) < 0 or int(index.max()) >= upper):
+    # Read as unsigned, a negative index is a huge one: one sweep instead of two.
+    if index.size and int(as_unsigned(index).max()) >= upper:
         raise ValueError(f"{name}: expected values in [0, {upper}), got {int(index.min())} to {int(index.max())}")
 
 
@@ -132,3 +154,22 @@ def check_positive(**values: float) -> None:
     for name, value in values.items():
         if not (np.isfinite(value) and value > 0):
             raise ValueError(f"{name}: expected a positive finite number, got {value}")
+
+
+def check_tensor_index(name: str, index: Any, upper: int) -> None:
+    """`check_index` for a torch tensor; while a CUDA graph is captured nothing can be read, and nothing is checked.
+
+    Raises:
+        ValueError: The dtype is no integer, or a value lies outside [0, upper).
+    """
+    if index.is_floating_point() or index.is_complex() or "bool" in str(index.dtype):
+        raise ValueError(f"{name}: expected an integer dtype, got {index.dtype}")
+    if index.is_cuda:
+        import torch
+
+        if torch.cuda.is_current_stream_capturing():
+            return
+    if index.numel():
+        least, most = int(index.min()), int(index.max())
+        if least < 0 or most >= upper:
+            raise ValueError(f"{name}: expected values in [0, {upper}), got {least} to {most}")

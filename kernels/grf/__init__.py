@@ -6,6 +6,8 @@ records of the data set; the accumulating pair beside it does the same in severa
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, overload
+
 import numpy as np
 
 from kernels import _check
@@ -20,14 +22,24 @@ from kernels.grf.reference import (
     sum_bodies,
 )
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kernels.grf.torch_any import TensorReaction
+
 BACKENDS = (
     Backend(name="numba", module="numba_cpu", requires=("numba",)),
     Backend(name="reference", module="reference"),
 )
+"""For NumPy arrays."""
+
+TENSOR_BACKENDS = (Backend(name="torch", module="torch_any", devices=("cpu", "cuda"), requires=("torch",)),)
+"""For torch tensors."""
 
 __all__ = [
     "BACKENDS",
     "MIN_FORCE",
+    "TENSOR_BACKENDS",
     "AveragedReaction",
     "GroundReaction",
     "accumulate_contact_wrench",
@@ -41,6 +53,7 @@ __all__ = [
 ]
 
 
+@overload
 def aggregate_contacts(
     position: np.ndarray,
     force: np.ndarray,
@@ -50,10 +63,44 @@ def aggregate_contacts(
     *,
     num_bodies: int = 24,
     min_force: float = MIN_FORCE,
+    out: GroundReaction | None = None,
     backend: str = "auto",
     validate: bool = False,
-) -> GroundReaction:
+) -> GroundReaction: ...
+
+
+@overload
+def aggregate_contacts(
+    position: Tensor,
+    force: Tensor,
+    torque: Tensor | None,
+    body: Tensor,
+    offsets: Tensor,
+    *,
+    num_bodies: int = 24,
+    min_force: float = MIN_FORCE,
+    out: None = None,
+    backend: str = "auto",
+    validate: bool = False,
+) -> TensorReaction: ...
+
+
+def aggregate_contacts(
+    position: Any,
+    force: Any,
+    torque: Any,
+    body: Any,
+    offsets: Any,
+    *,
+    num_bodies: int = 24,
+    min_force: float = MIN_FORCE,
+    out: GroundReaction | None = None,
+    backend: str = "auto",
+    validate: bool = False,
+) -> Any:
     """Ground reaction of each body in each frame, from its contacts (`reference.aggregate_contacts` has the equations).
+
+    All arguments are NumPy arrays, or all are torch tensors on one device. Strided views are copied.
 
     Args:
         position: Contact points [m], world, shape (C, 3).
@@ -63,7 +110,8 @@ def aggregate_contacts(
         offsets: Contacts of frame t are offsets[t] to offsets[t + 1], shape (T + 1,).
         num_bodies: N.
         min_force: Vertical force below which there is no centre of pressure [N].
-        backend: `auto`, `numba` or `reference`.
+        out: Arrays to write instead of new ones, contiguous; not for tensors.
+        backend: `auto`; `numba` or `reference` for arrays; `torch` for tensors.
         validate: Also refuse values that are not finite (reads every element).
 
     Returns:
@@ -75,17 +123,57 @@ def aggregate_contacts(
     """
     arrays = {"position": position, "force": force} | ({} if torque is None else {"torque": torque})
     sizes = _check.bind_axes(**{name: (array, "C 3") for name, array in arrays.items()}, body=(body, "C"))
+    _check.check_positive(min_force=min_force)
+    if num_bodies < 1:
+        raise ValueError(f"num_bodies: expected at least 1, got {num_bodies}")
+    if not isinstance(force, np.ndarray):
+        return _aggregate_tensors(arrays, body, offsets, num_bodies, min_force, out, backend, validate)
     _check.check_float(**arrays)
     _check.check_same_dtype(**arrays)
     _check.check_index("body", body, num_bodies)
     _check.check_offsets("offsets", offsets, sizes["C"])
-    _check.check_positive(min_force=min_force)
     if validate:
         _check.check_finite(**arrays)
+    shapes = {name: (len(offsets) - 1, num_bodies, *rest) for name, rest in _OUTPUTS.items()}
+    dtypes = dict.fromkeys(shapes, force.dtype) | {"contact": np.dtype(bool)}
+    if out is None:
+        out = GroundReaction(*(np.empty(shape, dtypes[name]) for name, shape in shapes.items()))
+    for name, shape in shapes.items():
+        _check.check_out(f"out.{name}", getattr(out, name), shape, dtypes[name])
     implementation = pick(__name__, BACKENDS, backend)
+    implementation.aggregate_contacts(position, force, torque, body, offsets, out, min_force=min_force)
+    return out
+
+
+_OUTPUTS = {"force": (3,), "cop": (2,), "free_moment": (), "contact": ()}
+
+
+def _aggregate_tensors(
+    arrays: dict[str, Tensor],
+    body: Tensor,
+    offsets: Tensor,
+    num_bodies: int,
+    min_force: float,
+    out: object,
+    backend: str,
+    validate: bool,
+) -> TensorReaction:
+    implementation = pick(__name__, TENSOR_BACKENDS, backend, arrays["force"].device.type)
+    if out is not None:
+        raise ValueError("out: expected None with tensors, got arrays")
+    for name, array in arrays.items():
+        if not array.is_floating_point():
+            raise ValueError(f"{name}: expected a floating-point dtype, got {array.dtype}")
+        if array.dtype != arrays["position"].dtype:
+            raise ValueError(f"{name}: expected dtype {arrays['position'].dtype} as in position, got {array.dtype}")
+        if validate and not bool(array.isfinite().all()):
+            raise ValueError(f"{name}: expected finite values, got others")
+    _check.check_tensor_index("body", body, num_bodies)
+    implementation.check_offsets(offsets, len(body))
     return implementation.aggregate_contacts(
-        position, force, torque, body, offsets, num_bodies=num_bodies, min_force=min_force
-    )
+        arrays["position"], arrays["force"], arrays.get("torque"), body, offsets,
+        num_bodies=num_bodies, min_force=min_force,
+    )  # fmt: skip
 
 
 def start_contact_wrench(num_frames: int, num_bodies: int = 24) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

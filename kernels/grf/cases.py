@@ -35,10 +35,16 @@ CASES = (
     Case(name="prime_ragged", frames=37, contacts=5, is_ragged=True, dtype="float64", note="empty frames, odd counts"),
     Case(name="one_body", frames=11, contacts=7, bodies=1, has_torque=False, note="all contacts on one body"),
     Case(name="crowded", frames=5, contacts=211, note="lying: many contacts on all bodies"),
-    Case(name="feet", frames=4096, contacts=8, bodies=4, has_torque=False, note="two feet, benchmark size"),
-    Case(name="full", frames=4096, contacts=8, has_torque=True, note="all bodies, all outputs, benchmark size"),
+    Case(name="feet", frames=257, contacts=8, bodies=4, has_torque=False, note="two feet"),
+    Case(name="full", frames=131, contacts=8, has_torque=True, note="all bodies"),
 )
-"""Awkward shapes first, benchmark sizes last."""
+"""Shapes of the tests, small enough for the interpreter."""
+
+BENCH_CASES = (
+    Case(name="feet", frames=262144, contacts=8, bodies=4, has_torque=False, note="two feet of two bodies each"),
+    Case(name="full", frames=131072, contacts=8, has_torque=True, note="all bodies, all outputs"),
+)
+"""Shapes of the benchmarks, several times the caches."""
 
 
 def make(case: Case, seed: int = 0) -> dict[str, np.ndarray | int | None]:

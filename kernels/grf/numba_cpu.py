@@ -1,6 +1,6 @@
-"""Ground reactions, compiled for one CPU core. Same contracts as `reference`; float64 sums in the order of the input.
+"""Ground reactions, compiled. Same contracts as `reference`; float64 sums in the order of the input.
 
-Compiled functions release the interpreter lock, so that several threads may each work on their own arrays.
+Compiled functions release the interpreter lock. Frames are shared out over threads; a frame is summed by one of them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,14 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from kernels._check import as_unsigned
+from kernels._threads import over_rows
 from kernels.grf.reference import MIN_FORCE, GroundReaction
+
+_LEAST_ITEMS = 1 << 16
+"""Bodies plus four times contacts that are worth a thread."""
+_FEW_BODIES = 8
+"""Up to this many bodies each is finished in each frame; beyond, only those that are touched."""
 
 
 def aggregate_contacts(
@@ -17,26 +24,27 @@ def aggregate_contacts(
     torque: np.ndarray | None,
     body: np.ndarray,
     offsets: np.ndarray,
+    out: GroundReaction,
     *,
-    num_bodies: int = 24,
     min_force: float = MIN_FORCE,
-) -> GroundReaction:
+) -> None:
     """Same contract as reference."""
-    num_frames = len(offsets) - 1
-    force_out = np.empty((num_frames, num_bodies, 3), dtype=force.dtype)
-    cop_out = np.empty((num_frames, num_bodies, 2), dtype=force.dtype)
-    free_out = np.empty((num_frames, num_bodies), dtype=force.dtype)
-    contact_out = np.empty((num_frames, num_bodies), dtype=np.bool_)
-    has_torque = torque is not None
-    given_torque = torque if torque is not None else np.empty((0, 3), dtype=force.dtype)
-    _aggregate(
-        position, force, given_torque, has_torque, body, offsets, min_force, force_out, cop_out, free_out, contact_out
-    )
-    return GroundReaction(force_out, cop_out, free_out, contact_out)
+    num_frames, num_bodies = out.free_moment.shape
+    contacts = len(body) // max(num_frames, 1)
+    over_rows(
+        _aggregate, num_frames, _LEAST_ITEMS // (num_bodies + 4 * contacts) + 1,
+        np.ascontiguousarray(position), np.ascontiguousarray(force),
+        np.zeros((0, 3), force.dtype) if torque is None else np.ascontiguousarray(torque), torque is not None,
+        as_unsigned(body), offsets.astype(np.int64, copy=False), min_force,
+        out.force.reshape(num_frames, 3 * num_bodies), out.cop.reshape(num_frames, 2 * num_bodies), out.free_moment,
+        out.contact,
+    )  # fmt: skip
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _aggregate(
+    first_frame: int,
+    last_frame: int,
     position: np.ndarray,
     force: np.ndarray,
     torque: np.ndarray,
@@ -49,43 +57,60 @@ def _aggregate(
     free_out: np.ndarray,
     contact_out: np.ndarray,
 ) -> None:
-    num_frames, num_bodies = free_out.shape
+    """Where there are many bodies most touch nothing: all get the empty result in one sweep, then the touched ones theirs.
+
+    Nothing branches on which body a contact belongs to: its row of sums is zero when the frame begins, since finishing a
+    body clears it, and only its first contact lists it.
+    """
+    num_bodies = free_out.shape[1]
+    is_sparse = num_bodies > _FEW_BODIES
     wrench_N6 = np.zeros((num_bodies, 6))
-    for t in range(num_frames):
-        for b in range(num_bodies):
-            for axis in range(6):
-                wrench_N6[b, axis] = 0.0
+    seen_in_N = np.full(num_bodies, -1, np.int64)
+    touched = np.arange(num_bodies + 1).astype(np.uint32)
+    for t in range(first_frame, last_frame):
+        count = num_bodies
+        if is_sparse:
+            force_out[t] = 0.0
+            cop_out[t] = np.nan
+            free_out[t] = 0.0
+            contact_out[t] = False
+            count = 0
         for c in range(offsets[t], offsets[t + 1]):
-            row = wrench_N6[body[c]]
+            b = body[c]
+            if is_sparse:
+                touched[count] = b
+                count += seen_in_N[b] != t
+                seen_in_N[b] = t
+            row = wrench_N6[b]
             px, py, pz = np.float64(position[c, 0]), np.float64(position[c, 1]), np.float64(position[c, 2])
             fx, fy, fz = np.float64(force[c, 0]), np.float64(force[c, 1]), np.float64(force[c, 2])
+            mx, my, mz = py * fz - pz * fy, pz * fx - px * fz, px * fy - py * fx
+            if has_torque:
+                mx += torque[c, 0]
+                my += torque[c, 1]
+                mz += torque[c, 2]
             row[0] += fx
             row[1] += fy
             row[2] += fz
-            row[3] += py * fz - pz * fy
-            row[4] += pz * fx - px * fz
-            row[5] += px * fy - py * fx
-            if has_torque:
-                row[3] += torque[c, 0]
-                row[4] += torque[c, 1]
-                row[5] += torque[c, 2]
-        for b in range(num_bodies):
+            row[3] += mx
+            row[4] += my
+            row[5] += mz
+        for i in range(count):
+            b = touched[i]
             row = wrench_N6[b]
-            is_touching = row[2] >= min_force  # false for NaN
+            fx, fy, fz = row[0], row[1], row[2]
+            is_touching = fz >= min_force  # false for NaN
+            vertical = fz if is_touching else np.nan
+            x, y = -row[4] / vertical, row[3] / vertical
+            free_moment = row[5] - (x * fy - y * fx)
+            force_out[t, 3 * b] = fx
+            force_out[t, 3 * b + 1] = fy
+            force_out[t, 3 * b + 2] = fz
+            cop_out[t, 2 * b] = x
+            cop_out[t, 2 * b + 1] = y
+            free_out[t, b] = free_moment if is_touching else 0.0
             contact_out[t, b] = is_touching
-            force_out[t, b, 0] = row[0]
-            force_out[t, b, 1] = row[1]
-            force_out[t, b, 2] = row[2]
-            if is_touching:
-                x = -row[4] / row[2]
-                y = row[3] / row[2]
-                cop_out[t, b, 0] = x
-                cop_out[t, b, 1] = y
-                free_out[t, b] = row[5] - (x * row[1] - y * row[0])
-            else:
-                cop_out[t, b, 0] = np.nan
-                cop_out[t, b, 1] = np.nan
-                free_out[t, b] = 0.0
+            row[:] = 0.0
 
 
 def accumulate_contact_wrench(

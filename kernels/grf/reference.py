@@ -54,10 +54,10 @@ def aggregate_contacts(
     torque: np.ndarray | None,
     body: np.ndarray,
     offsets: np.ndarray,
+    out: GroundReaction,
     *,
-    num_bodies: int = 24,
     min_force: float = MIN_FORCE,
-) -> GroundReaction:
+) -> None:
     """Sum the contacts of each frame into one ground reaction a body.
 
     F_b = sum of f_c, M_b = sum of (p_c x f_c + tau_c) over the contacts c of body b in the frame, then `read_wrench`.
@@ -69,13 +69,10 @@ def aggregate_contacts(
         torque: Torque of the ground on the body at each contact [N·m], world, shape (C, 3); None for point contacts.
         body: Body of each contact, shape (C,), integers in [0, N).
         offsets: Contacts of frame t are offsets[t] to offsets[t + 1], shape (T + 1,).
-        num_bodies: N.
+        out: Written: ground reaction, A = T, in the dtype of `force`.
         min_force: Vertical force below which there is no centre of pressure [N].
-
-    Returns:
-        Ground reaction, A = T, in the dtype of `force`.
     """
-    num_frames = len(offsets) - 1
+    num_frames, num_bodies = out.free_moment.shape
     position_C3, force_C3 = position.astype(np.float64), force.astype(np.float64)
     moment_C3 = np.cross(position_C3, force_C3)
     if torque is not None:
@@ -86,11 +83,8 @@ def aggregate_contacts(
     np.add.at(force_TN3, (frame_C, body), force_C3)
     np.add.at(moment_TN3, (frame_C, body), moment_C3)
     reaction = read_wrench(force_TN3, moment_TN3, min_force=min_force)
-    return GroundReaction(*(_cast(field, force.dtype) for field in reaction))
-
-
-def _cast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return array if array.dtype == bool else array.astype(dtype)
+    for written, field in zip(out, reaction):
+        written[...] = field
 
 
 def read_wrench(force: np.ndarray, moment: np.ndarray, *, min_force: float = MIN_FORCE) -> GroundReaction:

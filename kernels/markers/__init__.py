@@ -11,6 +11,7 @@ import numpy as np
 
 from kernels import _check
 from kernels._dispatch import Backend, pick
+from kernels.markers.reference import PoseBlend
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,7 @@ BACKENDS = (
 TENSOR_BACKENDS = (Backend(name="torch", module="torch_any", devices=("cpu", "cuda"), requires=("torch",)),)
 """For torch tensors."""
 
-__all__ = ["BACKENDS", "TENSOR_BACKENDS", "place_markers"]
+__all__ = ["BACKENDS", "TENSOR_BACKENDS", "PoseBlend", "place_markers"]
 
 
 @overload
@@ -37,6 +38,8 @@ def place_markers(
     body_rot: np.ndarray,
     *,
     subject: np.ndarray | None = None,
+    blend: PoseBlend | None = None,
+    out: np.ndarray | None = None,
     backend: str = "auto",
     validate: bool = False,
 ) -> np.ndarray: ...
@@ -52,6 +55,8 @@ def place_markers(
     body_rot: Tensor,
     *,
     subject: Tensor | None = None,
+    blend: PoseBlend | None = None,
+    out: None = None,
     backend: str = "auto",
     validate: bool = False,
 ) -> Tensor: ...
@@ -66,6 +71,8 @@ def place_markers(
     body_rot: Any,
     *,
     subject: Any = None,
+    blend: PoseBlend | None = None,
+    out: np.ndarray | None = None,
     backend: str = "auto",
     validate: bool = False,
 ) -> Any:
@@ -81,6 +88,8 @@ def place_markers(
         body_pos: Joint centres in the world [m], shape (T, N, 3).
         body_rot: Body-to-world rotation matrices, shape (T, N, 3, 3).
         subject: Subject of each frame, shape (T,), integers; None where there is one.
+        blend: Pose-dependent corrections of the rest points (SMPL's pose blend shapes), None for none.
+        out: Array to write instead of a new one, shape (T, M, 3), dtype of `body_pos`, contiguous; not for tensors.
         backend: `auto`; `numba` or `reference` for arrays; `torch` for tensors.
         validate: Also refuse values that are not finite and weights that do not sum to 1 (reads every element).
 
@@ -117,11 +126,30 @@ def place_markers(
         if weights.size and not np.allclose(weights.sum(axis=1), 1.0, atol=1e-5):
             worst = int(np.argmax(np.abs(weights.sum(axis=1) - 1.0)))
             raise ValueError(f"weights: expected rows that sum to 1, got {weights[worst].sum()} in row {worst}")
+    if blend is not None:
+        _check_blend(blend, sizes, is_array)
+    arguments = (points, joint_pos, bodies, weights, body_pos, body_rot, subject, blend)
+    if not is_array:
+        if out is not None:
+            raise ValueError("out: expected None with tensors, got an array")
+        return pick(__name__, TENSOR_BACKENDS, backend, body_pos.device.type).place_markers(*arguments)
+    shape = (sizes["T"], sizes["M"], 3)
+    markers = np.empty(shape, body_pos.dtype) if out is None else out
+    _check.check_out("out", markers, shape, body_pos.dtype)
+    pick(__name__, BACKENDS, backend).place_markers(*arguments, markers)
+    return markers
+
+
+def _check_blend(blend: PoseBlend, sizes: dict[str, int], is_array: bool) -> None:
+    rows, markers = 9 * (sizes["N"] - 1), sizes["M"]
+    _check.bind_axes(
+        directions=(blend.directions, f"{rows} {markers} 3"), parents=(blend.parents, str(sizes["N"]))
+    )  # fmt: skip
     if is_array:
-        implementation = pick(__name__, BACKENDS, backend)
-    else:
-        implementation = pick(__name__, TENSOR_BACKENDS, backend, body_pos.device.type)
-    return implementation.place_markers(points, joint_pos, bodies, weights, body_pos, body_rot, subject)
+        _check.check_float(directions=blend.directions)
+        _check.check_index("parents", blend.parents[1:], sizes["N"])
+    elif blend.parents.device.type != "cuda":
+        _check.check_index("parents", blend.parents[1:].numpy(), sizes["N"])
 
 
 def _check_indices(bodies: Any, subject: Any, sizes: dict[str, int], is_array: bool) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from kernels.markers.reference import PoseBlend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,8 @@ class Case:
     """Weights K of a marker."""
     subjects: int = 1
     """Subjects P, spread over the frames."""
+    has_blend: bool = False
+    """With pose blend shapes."""
     dtype: str = "float32"
     """Dtype of poses and result."""
     note: str
@@ -32,13 +37,24 @@ CASES = (
     Case(name="no_frame", frames=0, markers=5, weights=4, note="empty batch"),
     Case(name="no_marker", frames=3, markers=0, weights=4, note="empty marker set"),
     Case(name="prime_subjects", frames=31, markers=7, weights=3, subjects=5, dtype="float64", note="ragged subjects"),
-    Case(name="laboratory", frames=2048, markers=53, weights=1, note="rigid laboratory set, benchmark size"),
-    Case(name="dense", frames=512, markers=150, weights=4, subjects=3, note="skinned training set, benchmark size"),
+    Case(name="laboratory", frames=64, markers=53, weights=1, note="rigid laboratory set"),
+    Case(name="dense", frames=23, markers=150, weights=4, subjects=3, note="skinned training set"),
+    Case(
+        name="blend", frames=19, markers=11, weights=4, subjects=2, has_blend=True, note="frames no multiple of a block"
+    ),
+    Case(name="blend64", frames=8, markers=5, weights=1, has_blend=True, dtype="float64", note="blend in float64"),
 )
-"""Awkward shapes first, benchmark sizes last."""
+"""Shapes of the tests, small enough for the interpreter."""
+
+BENCH_CASES = (
+    Case(name="laboratory", frames=65536, markers=53, weights=1, note="rigid laboratory set"),
+    Case(name="dense", frames=16384, markers=150, weights=4, subjects=3, note="skinned training set"),
+    Case(name="smpl", frames=2048, markers=53, weights=4, has_blend=True, note="SMPL with pose blend shapes"),
+)
+"""Shapes of the benchmarks, larger than the caches."""
 
 
-def make(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
+def make(case: Case, seed: int = 0) -> dict[str, Any]:
     """Arguments of `place_markers` for a case: a body within 2 m of the origin, random poses and weights."""
     rng = np.random.default_rng(seed)
     num_bodies = 24
@@ -47,6 +63,12 @@ def make(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
         weights[::3, 1:] = 0.0  # every third marker is rigid, as laboratory markers in a dense set
         weights[::3, 0] = 1.0
     quat = rng.normal(size=(case.frames, num_bodies, 4))
+    blend = None
+    if case.has_blend:
+        parents = np.array([-1, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 9, 9, 12, 13, 14, 16, 17, 18, 19, 20, 21])
+        # SMPL's corrections are millimetres to centimetres in all
+        directions = rng.normal(0.0, 0.002, (9 * (num_bodies - 1), case.markers, 3))
+        blend = PoseBlend(directions=directions.astype(case.dtype), parents=parents)
     return {
         "points": rng.uniform(-0.9, 0.9, (case.subjects, case.markers, 3)),
         "joint_pos": rng.uniform(-0.8, 0.8, (case.subjects, num_bodies, 3)),
@@ -55,6 +77,7 @@ def make(case: Case, seed: int = 0) -> dict[str, np.ndarray]:
         "body_pos": rng.uniform(-2.0, 2.0, (case.frames, num_bodies, 3)).astype(case.dtype),
         "body_rot": _matrices(quat).astype(case.dtype),
         "subject": rng.integers(0, case.subjects, case.frames),
+        "blend": blend,
     }
 
 

@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any, overload
+
 import numpy as np
 
 from kernels import _check
 from kernels._dispatch import Backend, pick
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 BACKENDS = (
     Backend(name="numba", module="numba_cpu", requires=("numba",)),
     Backend(name="reference", module="reference"),
 )
+"""For NumPy arrays."""
 
-__all__ = ["BACKENDS", "add_substep", "integrate_torque", "start_impulse"]
+TENSOR_BACKENDS = (Backend(name="torch", module="torch_any", devices=("cpu", "cuda"), requires=("torch",)),)
+"""For torch tensors."""
+
+__all__ = ["BACKENDS", "TENSOR_BACKENDS", "add_substep", "integrate_torque", "start_impulse"]
 
 
-def integrate_torque(torque: np.ndarray, step: float, *, backend: str = "auto", validate: bool = False) -> np.ndarray:
+@overload
+def integrate_torque(
+    torque: np.ndarray,
+    step: float,
+    *,
+    out: np.ndarray | None = None,
+    backend: str = "auto",
+    validate: bool = False,
+) -> np.ndarray: ...
+
+
+@overload
+def integrate_torque(
+    torque: Tensor, step: float, *, out: None = None, backend: str = "auto", validate: bool = False
+) -> Tensor: ...
+
+
+def integrate_torque(
+    torque: Any, step: float, *, out: np.ndarray | None = None, backend: str = "auto", validate: bool = False
+) -> Any:
     """Impulse of each transition, h times the compensated sum of its substep torques.
 
     Args:
-        torque: Torque on the child at each joint [N·m], child frame, shape (T, S, J, 3); contiguous is fastest.
+        torque: Torque on the child at each joint [N·m], child frame, shape (T, S, J, 3), NumPy array or torch tensor;
+            contiguous is fastest.
         step: Physics step h [s].
-        backend: `auto`, `numba` or `reference`.
+        out: Array to write instead of a new one, shape (T, J, 3), dtype of `torque`, contiguous; not for tensors.
+        backend: `auto`; `numba` or `reference` for arrays; `torch` for tensors.
         validate: Also refuse torques that are not finite (reads every element).
 
     Returns:
@@ -31,12 +61,24 @@ def integrate_torque(torque: np.ndarray, step: float, *, backend: str = "auto", 
         ValueError: A shape or dtype is wrong or the step is not positive; with `validate`, a torque is not finite.
         RuntimeError: The named backend cannot run here.
     """
-    _check.bind_axes(torque=(torque, "T S J 3"))
-    _check.check_float(torque=torque)
+    sizes = _check.bind_axes(torque=(torque, "T S J 3"))
     _check.check_positive(step=step)
+    if not isinstance(torque, np.ndarray):
+        if not torque.is_floating_point():
+            raise ValueError(f"torque: expected a floating-point dtype, got {torque.dtype}")
+        if out is not None:
+            raise ValueError("out: expected None with a tensor, got an array")
+        if validate and not bool(torque.isfinite().all()):
+            raise ValueError("torque: expected finite values, got others")
+        return pick(__name__, TENSOR_BACKENDS, backend, torque.device.type).integrate_torque(torque, step)
+    _check.check_float(torque=torque)
     if validate:
         _check.check_finite(torque=torque)
-    return pick(__name__, BACKENDS, backend).integrate_torque(torque, step)
+    shape = (sizes["T"], sizes["J"], 3)
+    impulse = np.empty(shape, torque.dtype) if out is None else out
+    _check.check_out("out", impulse, shape, torque.dtype)
+    pick(__name__, BACKENDS, backend).integrate_torque(torque, step, impulse)
+    return impulse
 
 
 def start_impulse(num_environments: int, num_joints: int = 23) -> tuple[np.ndarray, np.ndarray]:

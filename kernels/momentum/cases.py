@@ -30,10 +30,17 @@ CASES = (
     Case(name="no_substep", transitions=3, substeps=0, note="empty sum"),
     Case(name="no_transition", transitions=0, substeps=4, note="empty batch"),
     Case(name="prime", transitions=13, substeps=7, joints=5, dtype="float64", note="odd counts"),
-    Case(name="imdy", transitions=4096, substeps=2, note="the paper's 60 Hz, benchmark size"),
-    Case(name="kail", transitions=1024, substeps=15, note="450 Hz, benchmark size"),
+    Case(name="wide", transitions=5, substeps=3, joints=8, note="three whole registers a row"),
+    Case(name="imdy", transitions=61, substeps=2, note="the paper's 60 Hz"),
+    Case(name="kail", transitions=17, substeps=15, note="450 Hz"),
 )
-"""Awkward shapes first, benchmark sizes last."""
+"""Shapes of the tests, small enough for the interpreter."""
+
+BENCH_CASES = (
+    Case(name="imdy", transitions=131072, substeps=2, note="the paper's 60 Hz"),
+    Case(name="kail", transitions=32768, substeps=15, note="450 Hz"),
+)
+"""Shapes of the benchmarks, several times the caches."""
 
 
 def make(case: Case, seed: int = 0) -> np.ndarray:

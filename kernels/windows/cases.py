@@ -28,6 +28,8 @@ class Case:
     """W, frames before t and after t + 1: a window holds 2 W + 2 frames."""
     has_noise: bool = True
     """Windows are disturbed."""
+    is_shuffled: bool = False
+    """Frames are shown in a random order."""
     has_gaps: bool = True
     """Some positions are NaN and some tokens empty."""
     dtype: str = "float32"
@@ -45,9 +47,18 @@ CASES = (
     Case(name="prime", frames=31, markers=7, windows=11, tokens=5, dtype="float64", note="odd sizes, gaps, noise"),
     Case(name="four", frames=13, markers=5, windows=4, tokens=9, half_width=1, note="short windows, repeats"),
     Case(name="plain", frames=50, markers=40, windows=17, tokens=40, has_noise=False, note="prediction: undisturbed"),
-    Case(name="train", frames=20000, markers=220, windows=2400, tokens=59, has_gaps=False, note="benchmark: a batch"),
+    Case(name="shuffled", frames=40, markers=6, windows=9, tokens=4, is_shuffled=True, note="a prior's negatives"),
 )  # fmt: skip
-"""Awkward shapes first, benchmark size last."""
+"""Shapes of the tests, small enough for the interpreter."""
+
+BENCH_CASES = (
+    Case(
+        name="paper", frames=120000, markers=53, windows=2400, tokens=53, has_noise=False, has_gaps=False,
+        note="a batch of the paper's windows, all markers of a laboratory set",
+    ),
+    Case(name="train", frames=40000, markers=220, windows=2400, tokens=59, has_gaps=False, note="subsets with noise"),
+)  # fmt: skip
+"""Shapes of the benchmarks: frames far beyond the caches."""
 
 
 def make(case: Case, seed: int = 0) -> dict[str, Any]:
@@ -55,7 +66,10 @@ def make(case: Case, seed: int = 0) -> dict[str, Any]:
     num_frames = 2 * case.half_width + 2
     rng = np.random.default_rng(seed)
     markers = rng.normal(0.0, 1.0, (case.frames, case.markers, 3)).astype(case.dtype)
-    index = rng.integers(0, case.markers, (case.windows, case.tokens)).astype(np.int32)
+    if case.tokens == case.markers:
+        index = np.tile(np.arange(case.markers, dtype=np.int32), (case.windows, 1))
+    else:
+        index = np.sort(rng.integers(0, case.markers, (case.windows, case.tokens)).astype(np.int32), axis=1)
     if case.has_gaps:
         markers[rng.random(markers.shape[:2]) < 0.02] = np.nan
         index[rng.random(index.shape) < 0.1] = -1
@@ -73,4 +87,5 @@ def make(case: Case, seed: int = 0) -> dict[str, Any]:
         "frame": rng.integers(case.half_width, case.frames - case.half_width - 1, case.windows),
         "origin": rng.normal(size=(case.windows, 3)), "heading": rng.uniform(-np.pi, np.pi, case.windows),
         "is_mirrored": rng.random(case.windows) < 0.5, "disturbance": disturbance,
+        "order": rng.permuted(np.tile(np.arange(num_frames), (case.windows, 1)), axis=1) if case.is_shuffled else None,
     }  # fmt: skip

@@ -10,6 +10,7 @@ before t and after t + 1, F = 6 Q features.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +23,13 @@ class Disturbance:
     three a frame.
     """
 
-    table: np.ndarray
+    table: Any
     """Standard normal numbers, shape (L,), the dtype of the markers."""
-    start: np.ndarray
+    start: Any
     """First entry that each window reads, shape (B,), int64; start + 3 (Q + 1) M must not exceed L."""
-    offset_size: np.ndarray
+    offset_size: Any
     """Standard deviation of an offset that a marker keeps over the window [m] (placement, soft tissue), shape (B,)."""
-    jitter_size: np.ndarray
+    jitter_size: Any
     """Standard deviation of a displacement drawn anew each frame [m] (reconstruction noise), shape (B,)."""
 
 
@@ -40,6 +41,7 @@ def make_tokens(
     heading: np.ndarray,
     is_mirrored: np.ndarray,
     disturbance: Disturbance | None,
+    order: np.ndarray | None,
     half_width: int,
     rate: float,
     tokens: np.ndarray,
@@ -47,11 +49,11 @@ def make_tokens(
 ) -> None:
     """Write the tokens of B windows.
 
-    With t = frame_b, for marker m in the window's frame q: x = marker_pos[t − W + q, index_bm] − origin_b
-    (+ offset + jitter), turned by minus the heading about z, then y negated if mirrored. A token holds, frame by frame,
-    x [m] and its finite difference over the window [m/s]: forward at the first frame, central (over two frames) inside,
-    backward at the last. A marker is present if its index is not negative and all its Q positions are finite; absent ones
-    get zeros.
+    With t = frame_b, for marker m in place q of the window: x = marker_pos[t − W + order_bq, index_bm] − origin_b
+    (+ offset + jitter), where order_bq = q unless the frames are shuffled, turned by minus the heading about z, then y
+    negated if mirrored. A token holds, place by place, x [m] and its finite difference over the window [m/s]: forward at
+    the first place, central (over two frames) inside, backward at the last. A marker is present if its index is not
+    negative and all its Q positions are finite; absent ones get zeros.
 
     Args:
         marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3); NaN in gaps.
@@ -61,6 +63,8 @@ def make_tokens(
         heading: Angle about z that becomes zero [rad], shape (B,).
         is_mirrored: True to reflect the window in the plane y = 0 of its own frame, shape (B,), bool.
         disturbance: Marker noise, None for none.
+        order: Frames of each window in the order in which they are shown, shape (B, Q), integers in [0, Q); None for that
+            of the recording. Differences are those of the frames as shown.
         half_width: W, frames before t and after t + 1.
         rate: Frames per second [Hz].
         tokens: Written: features, shape (B, M, 6 Q).
@@ -70,7 +74,7 @@ def make_tokens(
     subsets and difference scheme of the released code, whose marker windows are not turned; mirror and noise are ours.
     """
     num_frames = 2 * half_width + 2
-    frames = frame[:, None] - half_width + np.arange(num_frames)
+    frames = frame[:, None] - half_width + (np.arange(num_frames) if order is None else order)
     position = marker_pos[frames[:, :, None], np.maximum(index, 0)[:, None, :]] - origin[:, None, None, :]
     if disturbance is not None:
         size, markers_a_window = 3 * (num_frames + 1), index.shape[1]

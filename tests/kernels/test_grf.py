@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import ConvexHull
 
-from kernels import grf
+from kernels import _threads, grf
 from kernels.grf import cases
 
 BACKENDS = ("reference", "numba")
@@ -187,6 +187,95 @@ def test_adding_substeps_in_runs_equals_adding_them_at_once(backend: str) -> Non
         got, grf.average_ground_reaction(**inputs, substeps_per_frame=5, backend=backend), strict=True
     ):
         np.testing.assert_array_equal(have, want)
+
+
+def _tensors(arguments: dict) -> dict:
+    torch = pytest.importorskip("torch")
+    return {k: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for k, v in arguments.items()}
+
+
+@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
+def test_sorted_segment_sums_equal_the_reference_on_every_case(case: cases.Case) -> None:
+    """Tensors give the reference's numbers to the rounding of the output dtype, NaN for NaN."""
+    arguments = cases.make(case)
+    expected = grf.aggregate_contacts(**arguments, backend="reference")
+    got = grf.aggregate_contacts(**_tensors(arguments))
+    for name, want in expected._asdict().items():
+        have = getattr(got, name).numpy()
+        assert have.dtype == want.dtype and have.shape == want.shape
+        if want.dtype == bool:
+            assert np.array_equal(have, want)
+        else:
+            scale = max(1.0, float(np.nanmax(np.abs(want), initial=0.0)))
+            np.testing.assert_allclose(have / scale, want / scale, rtol=0, atol=TOLERANCE[case.dtype], err_msg=name)
+
+
+@pytest.mark.parametrize("is_tensor", [False, True], ids=["numba", "torch"])
+def test_results_are_the_same_bits_for_any_number_of_threads_and_in_every_run(is_tensor: bool) -> None:
+    """A frame is summed by one thread, in the order of its contacts."""
+    torch = pytest.importorskip("torch")
+    arguments = cases.make(cases.Case(name="long", frames=4001, contacts=6, is_ragged=True, note=""))
+    found, before = [], torch.get_num_threads()
+    try:
+        for count in (1, 2, 3, 3):
+            _threads.set_num_threads(count)
+            torch.set_num_threads(count)
+            found.append(grf.aggregate_contacts(**(_tensors(arguments) if is_tensor else arguments)))
+    finally:
+        _threads.set_num_threads(None)
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        for first, second in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
+
+
+def test_gradients_of_the_tensor_form_pass_gradcheck() -> None:
+    """Force, centre of pressure and free moment of pressed bodies, with respect to positions, forces and torques."""
+    torch = pytest.importorskip("torch")
+    arguments = _tensors(cases.make(cases.Case(name="g", frames=3, contacts=4, bodies=2, dtype="float64", note="")))
+    arguments["force"][:, 2] = arguments["force"][:, 2].abs() + 50.0
+    inputs = [arguments.pop(key).requires_grad_() for key in ("position", "force", "torque")]
+
+    def run(*values):
+        reaction = grf.aggregate_contacts(*values, **arguments)
+        return reaction.force, reaction.cop[reaction.contact], reaction.free_moment
+
+    assert torch.autograd.gradcheck(run, inputs, eps=1e-5, atol=1e-6)
+
+
+def test_given_outputs_are_written_everywhere_and_strided_views_are_read() -> None:
+    """Arrays full of other values hold the result afterwards; views with gaps give the same as their copies."""
+    arguments = cases.make(cases.CASES[2])
+    expected = grf.aggregate_contacts(**arguments)
+    out = grf.GroundReaction(*(np.full_like(field, 7) for field in expected))
+    wide = arguments | {key: np.repeat(arguments[key], 2, axis=-1)[:, ::2] for key in ("position", "force", "torque")}
+    assert not wide["force"].flags.c_contiguous
+    assert grf.aggregate_contacts(**wide, out=out) is out
+    for first, second in zip(expected, out, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_wrong_outputs_and_tensors_are_named() -> None:
+    """Outputs of another shape or dtype or with gaps; tensors with wrong bodies, offsets, dtypes or backend."""
+    arguments = cases.make(cases.CASES[2])
+    good = grf.aggregate_contacts(**arguments)
+    with pytest.raises(ValueError, match=r"out\.cop: expected shape \(37, 24, 2\) of float64, got \(37, 24, 3\)"):
+        grf.aggregate_contacts(**arguments, out=good._replace(cop=good.force))
+    with pytest.raises(ValueError, match=r"out\.contact: expected shape"):
+        grf.aggregate_contacts(**arguments, out=good._replace(contact=good.contact.astype(int)))
+    with pytest.raises(ValueError, match=r"out\.force: expected a C-contiguous array"):
+        grf.aggregate_contacts(**arguments, out=good._replace(force=np.zeros((37, 24, 6))[..., ::2]))
+    tensors = _tensors(arguments)
+    with pytest.raises(ValueError, match=r"body: expected values in \[0, 24\), got -1 to"):
+        grf.aggregate_contacts(**tensors | {"body": tensors["body"] - tensors["body"].min() - 1})
+    with pytest.raises(ValueError, match="offsets: expected a vector from 0 to"):
+        grf.aggregate_contacts(**tensors | {"offsets": tensors["offsets"][:-4]})
+    with pytest.raises(ValueError, match="offsets: expected non-decreasing"):
+        grf.aggregate_contacts(**tensors | {"offsets": tensors["offsets"][[0, 20, 10, -1]]})
+    with pytest.raises(ValueError, match="force: expected a floating-point dtype"):
+        grf.aggregate_contacts(**tensors | {"force": tensors["force"].long()})
+    with pytest.raises(ValueError, match=r"one of \['torch'\], got 'numba'"):
+        grf.aggregate_contacts(**tensors, backend="numba")
 
 
 def _arguments(**changed: object) -> dict:

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from kernels import markers
+from bench.bench_markers import pose_bodies
+from bench.synthetic_smpl import marker_arguments, smplx_model, synthetic_smpl
+from kernels import _threads, markers
 from kernels.markers import cases
 
 # One rounding to float32 of positions within 4 m is 2.4e-7 m; torch sums in float32. float64 sums differ in order only.
@@ -15,9 +18,21 @@ def _place(arguments: dict, backend: str) -> np.ndarray:
         return markers.place_markers(**arguments, backend=backend)
     torch = pytest.importorskip("torch")
     dtype = torch.from_numpy(arguments["body_pos"]).dtype
-    tensors = {key: torch.from_numpy(value) for key, value in arguments.items()}
-    tensors = {key: value.to(dtype) if value.is_floating_point() else value for key, value in tensors.items()}
-    return markers.place_markers(**tensors, backend="torch").numpy()
+    return markers.place_markers(**_tensors(arguments, dtype), backend="torch").numpy()
+
+
+def _tensors(arguments: dict, dtype) -> dict:
+    torch = pytest.importorskip("torch")
+
+    def tensor(value):
+        if isinstance(value, markers.PoseBlend):
+            return markers.PoseBlend(directions=tensor(value.directions), parents=tensor(value.parents))
+        if value is None:
+            return None
+        made = torch.from_numpy(value)
+        return made.to(dtype) if made.is_floating_point() else made
+
+    return {key: tensor(value) for key, value in arguments.items()}
 
 
 @pytest.mark.parametrize("backend", ["reference", "numba", "torch"])
@@ -92,19 +107,97 @@ def test_a_nan_pose_spoils_only_the_markers_its_body_carries(backend: str) -> No
     assert not np.delete(bad, 4, axis=0).any()
 
 
-def test_torch_gradients_agree_with_finite_differences() -> None:
-    """Gradcheck through points, joints, weights and poses in float64."""
+@pytest.mark.parametrize("has_blend", [False, True], ids=["skin", "blend"])
+def test_torch_gradients_agree_with_finite_differences(has_blend: bool) -> None:
+    """Gradcheck through points, joints, weights, poses and blend directions in float64."""
     torch = pytest.importorskip("torch")
-    small = cases.Case(name="grad", frames=2, markers=3, weights=2, subjects=2, dtype="float64", note="")
-    tensors = {key: torch.from_numpy(value) for key, value in cases.make(small).items()}
+    small = cases.Case(
+        name="grad", frames=2, markers=3, weights=2, subjects=2, has_blend=has_blend, dtype="float64", note=""
+    )
+    tensors = _tensors(cases.make(small), torch.float64)
     names = ("points", "joint_pos", "weights", "body_pos", "body_rot")
-    for name in names:
-        tensors[name].requires_grad_(True)
+    inputs = [tensors[name].requires_grad_() for name in names]
+    if has_blend:
+        inputs.append(tensors["blend"].directions.requires_grad_())
 
     def run(*values):
-        return markers.place_markers(**tensors | dict(zip(names, values, strict=True)))
+        changed = dict(zip(names, values, strict=False))
+        if has_blend:
+            changed["blend"] = markers.PoseBlend(directions=values[-1], parents=tensors["blend"].parents)
+        return markers.place_markers(**tensors | changed)
 
-    assert torch.autograd.gradcheck(run, tuple(tensors[name] for name in names))
+    assert torch.autograd.gradcheck(run, inputs, fast_mode=has_blend)
+
+
+@pytest.mark.parametrize("backend", ["reference", "numba", "torch"])
+def test_blend_of_one_bent_joint_moves_the_rest_point_by_its_direction(backend: str) -> None:
+    """A knee turned by 90 degrees about x has (R - 1)_22 = -1: a marker on the root moves by minus that row."""
+    rot = np.tile(np.eye(3), (1, 2, 1, 1))
+    rot[0, 1] = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+    directions = np.zeros((9, 1, 3))
+    directions[8, 0] = 0.01, 0.02, 0.03
+    arguments = {
+        "points": np.array([[0.1, 0.0, 0.0]]), "joint_pos": np.zeros((2, 3)), "bodies": np.array([[0]]),
+        "weights": np.array([[1.0]]), "body_pos": np.zeros((1, 2, 3)), "body_rot": rot,
+        "blend": markers.PoseBlend(directions=directions, parents=np.array([-1, 0])),
+    }  # fmt: skip
+    np.testing.assert_allclose(_place(arguments, backend)[0, 0], [0.09, -0.02, -0.03], atol=1e-15)
+
+
+def test_markers_of_an_smpl_model_are_those_of_the_full_mesh() -> None:
+    """Within 1e-6 m of `smplx` on the chosen vertices, pose blend shapes and body shape included."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("smplx")
+    arrays = synthetic_smpl(num_vertices=300)
+    rng = np.random.default_rng(4)
+    betas, vertices = rng.normal(0.0, 1.0, 10), rng.choice(300, 53, replace=False)
+    pose = rng.normal(0.0, 0.4, (19, 24, 3))
+    model = smplx_model(arrays)
+    with torch.no_grad():
+        body = model(
+            betas=torch.from_numpy(betas).float().expand(19, -1), global_orient=torch.from_numpy(pose[:, :1]).float(),
+            body_pose=torch.from_numpy(pose[:, 1:]).float(),
+        )  # fmt: skip
+    arguments = marker_arguments(arrays, vertices, betas)
+    local = Rotation.from_rotvec(pose.reshape(-1, 3)).as_matrix().reshape(19, 24, 3, 3)
+    body_pos, body_rot = pose_bodies(arguments["joint_pos"], local)
+    placed = markers.place_markers(**arguments, body_pos=body_pos, body_rot=body_rot)
+    np.testing.assert_allclose(placed, body.vertices.numpy()[:, vertices], rtol=0, atol=1e-6)
+
+
+def test_threads_and_given_outputs_change_no_bit_and_strided_views_are_read() -> None:
+    """Frames are independent, whatever block of frames they are in."""
+    arguments = cases.make(
+        cases.Case(name="long", frames=1003, markers=23, weights=2, subjects=2, has_blend=True, note="")
+    )
+    expected = markers.place_markers(**arguments)
+    out = np.full_like(expected, np.nan)
+    wide = arguments | {key: np.repeat(arguments[key], 2, axis=0)[::2] for key in ("body_pos", "body_rot")}
+    _threads.set_num_threads(3)
+    try:
+        assert markers.place_markers(**wide, out=out) is out
+    finally:
+        _threads.set_num_threads(None)
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(
+        ValueError, match=r"out: expected shape \(1003, 23, 3\) of float32, got \(1003, 23, 3\) of float64"
+    ):
+        markers.place_markers(**arguments, out=expected.astype(np.float64))
+
+
+def test_a_wrong_blend_is_named() -> None:
+    """Rows of the blend matrix, its markers, and parents."""
+    arguments = cases.make(cases.CASES[6])
+    directions, parents = arguments["blend"].directions, arguments["blend"].parents
+    for changed, message in (
+        ({"directions": directions[:-1]}, r"directions: expected shape \(207, 11, 3\), got \(206, 11, 3\)"),
+        ({"parents": parents[:-1]}, r"parents: expected shape \(24\), got \(23,\)"),
+        ({"parents": parents + 10}, r"parents: expected values in \[0, 24\), got 10 to 31"),
+        ({"directions": directions.astype(int)}, "directions: expected dtype float32 or float64"),
+    ):
+        blend = markers.PoseBlend(**{"directions": directions, "parents": parents} | changed)
+        with pytest.raises(ValueError, match=message):
+            markers.place_markers(**arguments | {"blend": blend})
 
 
 @pytest.mark.parametrize(
@@ -131,7 +224,7 @@ def test_wrong_arguments_are_named(changed: dict, message: str) -> None:
 def test_tensors_do_not_fall_back_to_another_backend() -> None:
     """A tensor with the name of an array backend is an error; indices are checked on the CPU."""
     torch = pytest.importorskip("torch")
-    tensors = {key: torch.from_numpy(value) for key, value in cases.make(cases.CASES[3]).items()}
+    tensors = _tensors(cases.make(cases.CASES[3]), torch.float64)
     with pytest.raises(ValueError, match=r"expected backend 'auto' or one of \['torch'\], got 'numba'"):
         markers.place_markers(**tensors, backend="numba")
     with pytest.raises(ValueError, match=r"bodies: expected values in \[0, 24\)"):

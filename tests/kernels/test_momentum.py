@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from kernels import momentum
+from kernels import _threads, momentum
 from kernels.momentum import cases
 
 BACKENDS = ("reference", "numba")
@@ -29,6 +29,47 @@ def test_compiled_sums_equal_the_reference_bit_for_bit(case: cases.Case) -> None
     got = momentum.integrate_torque(torque, 1 / 240, backend="numba")
     assert got.dtype == torque.dtype and got.shape == (case.transitions, case.joints, 3)
     np.testing.assert_array_equal(got, expected)
+    torch = pytest.importorskip("torch")
+    np.testing.assert_array_equal(momentum.integrate_torque(torch.from_numpy(torque), 1 / 240).numpy(), expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_float32_torques_sum_to_the_last_bit_or_two_of_the_exact_sum(backend: str) -> None:
+    """The error that is carried along makes float32 sums as good as float64 ones, rounded at the end."""
+    torque = cases.make(cases.Case(name="many", transitions=3, substeps=301, joints=4, note=""))
+    exact = torque.astype(np.longdouble).sum(axis=1).astype(np.float64) / 450
+    got = momentum.integrate_torque(torque, 1 / 450, backend=backend)
+    assert np.abs(got - exact).max() <= np.abs(exact).max() * 2.0**-23
+    np.testing.assert_allclose(got, exact, rtol=2.0**-23)
+
+
+def test_the_impulse_of_tensors_has_the_step_as_gradient() -> None:
+    """The carried error is no part of the derivative."""
+    torch = pytest.importorskip("torch")
+    torque = torch.from_numpy(cases.make(cases.CASES[3])).requires_grad_()
+    momentum.integrate_torque(torque, 0.01).sum().backward()
+    assert torch.equal(torque.grad, torch.full_like(torque, 0.01))
+    small = torque.detach()[:2, :3, :1].requires_grad_()
+    assert torch.autograd.gradcheck(lambda value: momentum.integrate_torque(value, 0.01), small)
+
+
+def test_threads_and_given_outputs_change_no_bit_and_strided_views_are_read() -> None:
+    """Rows are independent; an output full of NaN is written everywhere."""
+    torque = cases.make(cases.Case(name="long", transitions=1500, substeps=2, note=""))
+    expected = momentum.integrate_torque(torque, 0.01)
+    out = np.full_like(expected, np.nan)
+    _threads.set_num_threads(3)
+    try:
+        assert momentum.integrate_torque(torque, 0.01, out=out) is out
+        view = np.repeat(torque, 2, axis=0)[::2]
+        np.testing.assert_array_equal(momentum.integrate_torque(view, 0.01), expected)
+    finally:
+        _threads.set_num_threads(None)
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(
+        ValueError, match=r"out: expected shape \(1500, 23, 3\) of float32, got \(1500, 23, 3\) of float64"
+    ):
+        momentum.integrate_torque(torque, 0.01, out=out.astype(np.float64))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

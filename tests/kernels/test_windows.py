@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from kernels.windows import Disturbance, make_tokens
+from kernels import _threads
+from kernels.windows import Disturbance, DrawConfig, Draws, draw_windows, draws, make_tokens
 from kernels.windows.cases import CASES, Case, make
 
 TOLERANCE = {"float32": 3e-4, "float64": 1e-11}
 """Largest absolute difference between backends: velocities of 30 Hz amplify the rounding of metres."""
 
-SMALL = [case for case in CASES if case.frames < 1000]
+
+def _tensors(arguments: dict) -> dict:
+    torch = pytest.importorskip("torch")
+
+    def tensor(value):
+        if isinstance(value, Disturbance):
+            return Disturbance(**{name: tensor(field) for name, field in vars(value).items()})
+        return torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+
+    return {key: tensor(value) for key, value in arguments.items()}
 
 
 def _plain(markers: np.ndarray, **changes) -> np.ndarray:
@@ -91,7 +103,7 @@ def test_a_marker_with_a_gap_in_its_window_is_absent_and_zero(backend):
     assert (tokens[0, [0, 2]].reshape(2, 6, 6)[..., :3] == 1).all()
 
 
-@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_compiled_equals_reference_and_writes_every_element(case: Case):
     """Same tokens and mask; outputs start as NaN and True so that an unwritten element fails."""
     arguments = make(case)
@@ -102,6 +114,118 @@ def test_compiled_equals_reference_and_writes_every_element(case: Case):
     assert (mask == expected_mask).all()
     if case.has_gaps and expected_mask.size:
         assert 0 < expected_mask.sum() < expected_mask.size
+    from_tensors, tensor_mask = make_tokens(**_tensors(arguments))
+    assert from_tensors.shape == expected.shape and from_tensors.numpy().dtype == case.dtype
+    assert np.abs(from_tensors.numpy() - expected).max(initial=0.0) <= TOLERANCE[case.dtype]
+    assert (tensor_mask.numpy() == expected_mask).all()
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference", "torch"])
+def test_shuffled_frames_are_shown_in_the_order_asked_for_with_the_differences_of_that_order(backend):
+    """x = w² shown as 9, 0, 4, 1: differences −9, (4 − 9)/2, (1 − 0)/2, −3."""
+    frames = np.arange(4.0)
+    markers = np.stack([frames**2, 0 * frames, 0 * frames], axis=-1)[:, None]
+    arguments = {
+        "marker_pos": markers, "frame": np.array([1]), "index": np.zeros((1, 1), np.int32), "origin": np.zeros((1, 3)),
+        "heading": np.zeros(1), "half_width": 1, "rate": 1.0, "order": np.array([[3, 0, 2, 1]]),
+    }  # fmt: skip
+    tokens, _ = make_tokens(**(_tensors(arguments) if backend == "torch" else arguments), backend=backend)
+    token = np.asarray(tokens)[0, 0].reshape(4, 6)
+    assert token[:, 0].tolist() == [9, 0, 4, 1]
+    assert token[:, 3].tolist() == [-9, -2.5, 0.5, -3]
+
+
+def test_threads_change_no_bit():
+    """Windows are independent."""
+    case = Case(name="long", frames=200, markers=30, windows=1000, tokens=17, note="")
+    expected, mask = make_tokens(**make(case))
+    _threads.set_num_threads(3)
+    try:
+        found, found_mask = make_tokens(**make(case))
+    finally:
+        _threads.set_num_threads(None)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(found_mask, mask)
+
+
+CONFIG = DrawConfig(
+    least_markers=3, most_markers=9, mirror_share=0.5, offset_size=0.01, jitter_size=0.002, shuffled_share=0.25
+)
+
+
+def _draw(window: np.ndarray, seed: int = 1, epoch: int = 2, config: DrawConfig = CONFIG) -> Draws:
+    return draw_windows(seed, epoch, window, num_markers=20, table_length=5000, config=config)
+
+
+def test_a_window_is_drawn_the_same_in_any_batch_and_otherwise_in_another_epoch_or_seed():
+    """Draws depend on (seed, epoch, window) alone."""
+    window = np.random.default_rng(0).permutation(600)
+    together = _draw(window)
+    for part in (slice(0, 1), slice(100, 350), slice(599, 600)):
+        alone = _draw(window[part])
+        for name, value in vars(alone).items():
+            np.testing.assert_array_equal(value, getattr(together, name)[part], err_msg=name)
+    for other in (_draw(window, epoch=3), _draw(window, seed=2)):
+        assert np.mean((other.index == together.index).all(axis=1)) < 0.02
+        assert 0.3 < np.mean(other.is_mirrored == together.is_mirrored) < 0.7
+
+
+def test_the_generator_is_splitmix64():
+    """A window's numbers are those of Steele, Lea and Flood's generator; the first outputs for seed 0 are published."""
+    gamma = 0x9E3779B97F4A7C15
+    expected = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    with np.errstate(over="ignore"):
+        found = [int(draws._mix(np.uint64(step * gamma % 2**64))) for step in (1, 2, 3)]
+    assert found == expected
+
+
+def test_draws_have_the_distributions_asked_for():
+    """Sizes, members, shares and sizes of noise are uniform; a shuffled window is never in the recorded order."""
+    drawn = _draw(np.arange(3000))
+    size = (drawn.index >= 0).sum(axis=1)
+    assert np.bincount(size, minlength=10)[3:].min() > 3000 / 7 * 0.8 and size.min() == 3 and size.max() == 9
+    for row, count in zip(drawn.index, size, strict=True):
+        assert (np.diff(row[:count]) > 0).all() and (row[count:] == -1).all()
+    members = np.bincount(drawn.index[drawn.index >= 0], minlength=20)
+    assert members.min() > 0.85 * members.mean() and members.max() < 1.15 * members.mean()
+    assert abs(drawn.is_mirrored.mean() - 0.5) < 0.04 and abs(drawn.is_shuffled.mean() - 0.25) < 0.04
+    recorded = (drawn.order == np.arange(6)).all(axis=1)
+    assert (recorded == ~drawn.is_shuffled).all()
+    assert (np.sort(drawn.order, axis=1) == np.arange(6)).all()
+    first = np.bincount(drawn.order[drawn.is_shuffled, 0], minlength=6)
+    assert first.min() > 0.7 * first.mean()
+    assert abs(drawn.offset_size.mean() - 0.005) < 3e-4 and drawn.offset_size.max() < 0.01
+    assert drawn.start.min() >= 0 and drawn.start.max() <= 5000 - 3 * 7 * 9
+    assert abs(drawn.start.mean() / (0.5 * (5000 - 3 * 7 * 9)) - 1) < 0.05
+
+
+def test_draws_fit_the_kernel():
+    """A batch with subsets, noise and shuffled frames: as many tokens as drawn, the rest masked and zero."""
+    rng = np.random.default_rng(1)
+    drawn = _draw(np.arange(40))
+    markers = rng.normal(size=(60, 20, 3)).astype(np.float32)
+    tokens, mask = make_tokens(
+        markers, 2 + np.arange(40), drawn.index, origin=np.zeros((40, 3)), heading=np.zeros(40),
+        is_mirrored=drawn.is_mirrored, order=drawn.order,
+        disturbance=drawn.disturbance(rng.normal(size=5000).astype(np.float32)),
+    )  # fmt: skip
+    assert (mask == (drawn.index >= 0)).all() and (tokens[~mask] == 0).all() and np.isfinite(tokens).all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"config": replace(CONFIG, most_markers=21)}, "expected 0 <= least <= most <= 20, got 3 and 21"),
+        ({"window": np.array([-1])}, "window: expected values in"),
+        ({"window": np.array([0.5])}, "window: expected an integer dtype, got float64"),
+        ({"seed": -1}, "seed, epoch, half_width: expected 0 or more"),
+        ({"config": replace(CONFIG, half_width=500)}, "table_length: expected at least 27081, got 5000"),
+    ],
+)
+def test_wrong_draws_are_named(changed, message):
+    """Before anything is drawn."""
+    with pytest.raises(ValueError, match=message):
+        _draw(**({"window": np.arange(3)} | changed))
 
 
 def test_wrong_arguments_raise_with_what_was_expected():
@@ -119,6 +243,30 @@ def test_wrong_arguments_raise_with_what_was_expected():
         make_tokens(**(arguments | {"disturbance": short}))
     with pytest.raises(ValueError, match="half_width: expected 0 or more"):
         make_tokens(**(arguments | {"half_width": -1}))
+    with pytest.raises(ValueError, match=r"order: expected values in \[0, 6\), got 0 to 6"):
+        make_tokens(**(arguments | {"order": np.arange(66).reshape(11, 6) % 7}))
+    with pytest.raises(ValueError, match=r"order: expected shape \(B, 6\), got \(11, 5\)"):
+        make_tokens(**(arguments | {"order": np.zeros((11, 5), int)}))
+    with pytest.raises(ValueError, match="is_mirrored: expected dtype bool, got int64"):
+        make_tokens(**(arguments | {"is_mirrored": np.zeros(11, int)}))
+    with pytest.raises(ValueError, match="heading: expected dtype float32 or float64, got int64"):
+        make_tokens(**(arguments | {"heading": np.zeros(11, int)}))
+    with pytest.raises(ValueError, match="marker_pos: expected a C-contiguous array"):
+        make_tokens(**(arguments | {"marker_pos": np.repeat(arguments["marker_pos"], 2, axis=2)[:, :, ::2]}))
+    with pytest.raises(ValueError, match="tokens: expected a C-contiguous array"):
+        make_tokens(**arguments, out=(np.zeros((11, 5, 72))[..., ::2], np.zeros((11, 5), bool)))
+    with pytest.raises(ValueError, match=r"mask: expected shape \(11, 5\) of bool, got \(11, 5\) of int64"):
+        make_tokens(**arguments, out=(np.zeros((11, 5, 36)), np.zeros((11, 5), int)))
+    with pytest.raises(ValueError, match=r"disturbance.table: expected dtype float64 as marker_pos, got float32"):
+        noise = arguments["disturbance"]
+        make_tokens(**(arguments | {"disturbance": replace(noise, table=noise.table.astype(np.float32))}))
+    tensors = _tensors(arguments)
+    with pytest.raises(ValueError, match="frame: expected 2 frames before and 3 after each"):
+        make_tokens(**(tensors | {"frame": tensors["frame"] * 0 + 28}))
+    with pytest.raises(ValueError, match="index: expected signed integers below 7"):
+        make_tokens(**(tensors | {"index": tensors["index"] + 7}))
+    with pytest.raises(ValueError, match=r"one of \['torch'\], got 'numba'"):
+        make_tokens(**tensors, backend="numba")
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
