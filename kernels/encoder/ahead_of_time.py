@@ -114,7 +114,7 @@ def compile_one(name: str, dtype: torch.dtype, target: int) -> Resources:
 
 def _usage(machine_code: bytes) -> tuple[int, int]:
     """Registers and stack bytes a thread, from the tool that comes with Triton."""
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    tool = Path(str(triton.__file__)).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(machine_code)
         file.flush()

@@ -55,6 +55,10 @@ class Sizes:
                 "FP": _padded(self.features), "DP": _padded(self.width)}  # fmt: skip
 
 
+# The type checker sees the plain functions that Triton makes launchable.
+_forward: Any = pooled_forward_kernel
+_backward: Any = pooled_backward_kernel
+_weight_grad: Any = weight_grad_kernel
 _PRODUCTS = (("self", "first", "state"), ("read", "read", "query"), ("write", "second", "pooled"),
              ("ff_in", "hidden", "ff"), ("ff_out", "third", "units"))  # fmt: skip
 """Weight gradient = sum over windows of left x right; its bias gradient is the sum of the left side."""
@@ -182,7 +186,7 @@ class _Encode(torch.autograd.Function):
         columns = 3 * sizes.width + sizes.heads * sizes.features + sizes.heads
         shape = (sizes.layers, batch, columns) if needs_grad else (1,)
         saved = torch.empty(shape, dtype=torch.float32, device=tokens.device)
-        pooled_forward_kernel[(triton.cdiv(batch, launch.windows),)](
+        _forward[(triton.cdiv(batch, launch.windows),)](
             tokens, mask.view(torch.uint8), params, out, saved, batch, tokens.shape[1], **sizes.block(),
             **chunks(sizes, launch, tokens.shape[1]), HP=_padded(sizes.heads, 8), HAS_SAVED=needs_grad,
             **product_options(tokens.dtype), num_warps=launch.warps,
@@ -206,7 +210,7 @@ class _Encode(torch.autograd.Function):
         norms = torch.empty(programs, sizes.layers * 6 * sizes.width + 3 * sizes.width, device=device)
         token_grad = torch.empty(tokens.shape if needs_tokens else (1,), dtype=torch.float32, device=device)
         options = product_options(tokens.dtype)
-        pooled_backward_kernel[(programs,)](
+        _backward[(programs,)](
             tokens, mask.view(torch.uint8), params, saved, grad_outputs[0].contiguous(), rows, norms, token_grad,
             batch, tokens.shape[1], **sizes.block(), **chunks(sizes, launch, tokens.shape[1]),
             # The product with the tokens' gradient sums over heads: its inner size must be 16.
@@ -215,7 +219,7 @@ class _Encode(torch.autograd.Function):
         )  # fmt: skip
         grad = torch.empty(params.shape, dtype=torch.float32, device=device)
         table = _gradient_table(sizes, device)
-        weight_grad_kernel[(table.shape[0],)](
+        _weight_grad[(table.shape[0],)](
             rows,
             table,
             grad,

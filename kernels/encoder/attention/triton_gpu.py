@@ -21,6 +21,9 @@ from kernels.encoder.attention.tiles import attention_backward_kernel, attention
 from kernels.encoder.boundary import FUSED_DTYPES
 from kernels.encoder.triton_gpu import product_options
 
+# The type checker sees the plain functions that Triton makes launchable.
+_forward: Any = attention_forward_kernel
+_backward: Any = attention_backward_kernel
 MAX_TOKENS = 255
 """With the class token a window must fit one tile of rows."""
 
@@ -105,7 +108,7 @@ class _Encode(torch.autograd.Function):
         options = compile_time(packed, launch, num_tokens, tokens.dtype)
         windows = options["R"] // (num_tokens + 1)
         out = torch.empty(batch, packed.width, dtype=tokens.dtype, device=tokens.device)
-        attention_forward_kernel[(triton.cdiv(batch, windows),)](
+        _forward[(triton.cdiv(batch, windows),)](
             tokens, mask.view(torch.uint8), params, params if position is None else position, out, batch, num_tokens,
             windows, **options, num_warps=launch.forward_warps,
         )  # fmt: skip
@@ -135,7 +138,7 @@ class _Encode(torch.autograd.Function):
         partial = torch.empty(programs, body + embed + rows * width, device=device)
         # Absent tokens are not visited: their gradient is zero.
         token_grad = torch.zeros(tokens.shape if needs_tokens else (1,), dtype=tokens.dtype, device=device)
-        attention_backward_kernel[(programs,)](
+        _backward[(programs,)](
             tokens, mask.view(torch.uint8), params, params if position is None else position,
             grad_outputs[0].contiguous(), scratch, inverses, partial, token_grad, batch, num_tokens, windows, programs,
             **options, NT=turns, NEEDS_TOKENS=needs_tokens, num_warps=launch.backward_warps, num_stages=1,
@@ -170,7 +173,7 @@ def encode_packed(tokens: Tensor, mask: Tensor, packed: Packed, *, launch: Launc
     for name, value in (("tokens", tokens), ("mask", mask), ("position", position)):
         if value is not None and not value.is_contiguous():
             raise ValueError(f"{name}: expected a contiguous tensor, got strides {value.stride()}; copy it first")
-    return _Encode.apply(tokens, mask, packed.params, position, packed, launch)  # pyright: ignore[reportReturnType]
+    return _Encode.apply(tokens, mask, packed.params, position, packed, launch)
 
 
 def encode(tokens: Tensor, mask: Tensor, weights: AttentionWeights, *, dropout: float = 0.0) -> Tensor:

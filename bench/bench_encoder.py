@@ -1,0 +1,241 @@
+"""Both encoders at the paper's batch of 2400 windows: forward, and a training step with clipping and AdamW.
+
+CPU, float32: the folded pooling encoder beside the unfolded eager one. CUDA, bfloat16: the fused kernels beside eager torch,
+torch.compile and eager torch replayed as a CUDA graph; inference with parameters folded or packed once, a training step
+with all of it. The loss is the mean square of the features against a fixed target; making windows is not part of it.
+`python -m bench.bench_encoder` prints registers, spills and shared memory of the compiled kernels; it needs no GPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.harness import Case, Contender
+from dataset.command_line import run_command
+from kernels import encoder
+from kernels.encoder import attention
+from kernels.encoder import cases as pooled_cases
+from kernels.encoder.attention import cases as attention_cases
+
+Forward = Callable[[Tensor, Tensor, Any], Tensor]
+"""Features from tokens, mask and weights."""
+
+_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
+"""Largest difference of a feature (of order one) from the float32 reference, see `tests/kernels/test_encoder_triton.py`."""
+_GRADIENT_TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.1}
+"""Norm of the difference of all gradients over the norm of all gradients."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Design:
+    """One design at one shape on one device."""
+
+    name: str
+    table: Any
+    case: Any
+    reference: Forward
+    flops: int
+    """Of a forward of the batch, in the cheapest form known: folded where that exists."""
+    dtype: torch.dtype
+    device: str
+
+    def weights(self, dtype: torch.dtype | None = None) -> Any:
+        return self.table.make_weights(self.case, dtype=dtype or self.dtype, device=self.device)
+
+    def inputs(self, seed: int = 0) -> tuple[Tensor, Tensor]:
+        return self.table.make_tokens(self.case, seed=seed, dtype=self.dtype, device=self.device)
+
+
+def contests(device: str) -> Iterator[tuple[Case, list[Contender]]]:
+    """Cases of the encoders and who runs them."""
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    case = next(case for case in pooled_cases.CASES if case.name == "paper")
+    pooled = _Design(
+        name="pooled", table=pooled_cases, case=case, flops=_folded_flops(case), dtype=dtype, device=device,
+        reference=lambda x, m, w: encoder.encode(x, m, w, backend="reference"),
+    )  # fmt: skip
+    if device == "cpu":
+        folded: Forward = lambda x, m, w: encoder.encode(x, m, w, backend="folded")  # noqa: E731
+        yield _forward_contest(pooled, {"folded": folded, "eager": pooled.reference}, rivals=("eager",))
+        yield _training_contest(pooled, {"folded": folded, "eager": pooled.reference}, rivals=("eager",))
+        return
+    designs = [pooled]
+    for name in ("paper_frames", "paper_markers"):
+        shape = next(case for case in attention_cases.CASES if case.name == name)
+        designs.append(_Design(
+            name=name.replace("paper", "attention"), table=attention_cases, case=shape, flops=shape.flops, dtype=dtype,
+            device=device, reference=lambda x, m, w: attention.encode(x, m, w, backend="reference"),
+        ))  # fmt: skip
+    for design in designs:
+        rivals = {
+            "eager": design.reference,
+            "torch.compile": torch.compile(design.reference),
+            "eager, graphed": design.reference,
+        }
+        fused: Forward = encoder.encode if design is pooled else attention.encode
+        yield _forward_contest(design, {"triton": _prepared(design), **rivals}, rivals=tuple(rivals))
+        yield _training_contest(design, {"triton": fused, **rivals}, rivals=tuple(rivals))
+
+
+def _folded_flops(case: pooled_cases.Case) -> int:
+    d, maps = case.width, case.heads * case.features
+    return case.batch * case.layers * (2 * d * d + 4 * d * maps + 4 * maps * case.markers + 4 * d * case.ff)
+
+
+def _prepared(design: _Design) -> Forward:
+    """The fused forward with parameters folded or packed once, as in inference."""
+    if design.name == "pooled":
+        from kernels.encoder import triton_gpu
+
+        folded = triton_gpu.fold(design.weights())
+        return lambda x, m, w: triton_gpu.encode_folded([(x, m)], folded)
+    from kernels.encoder.attention import triton_gpu as attention_gpu
+
+    packed = attention_gpu.pack(design.weights())
+    return lambda x, m, w: attention_gpu.encode_packed(x, m, packed)
+
+
+def _work(design: _Design, part: str, weights: Any) -> Case:
+    tokens, mask = design.inputs()
+    size = tokens.element_size()
+    numbers = sum(value.numel() for value in _tensors(weights))
+    read = tokens.nbytes + mask.nbytes
+    out = design.case.batch * design.case.width * size
+    if part == "forward":
+        moved, flops = read + out + numbers * size, design.flops
+    else:
+        # The tokens once more for the backward; a parameter, its gradient and two moments, read and written by AdamW.
+        moved, flops = 2 * read + 2 * out + numbers * (3 * size + 16 + 4), 3 * design.flops
+    return Case(
+        kernel="encoder",
+        name=f"{design.name}_{part}",
+        items=design.case.batch,
+        unit="windows",
+        bytes=moved,
+        flops=flops,
+    )
+
+
+def _buffers(design: _Design) -> list[tuple[Tensor, Tensor]]:
+    """Inputs to rotate through: on a GPU together twice as large as its second-level cache."""
+    first = design.inputs()
+    if design.device == "cpu":
+        return [first]
+    cache = torch.cuda.get_device_properties(0).L2_cache_size
+    return [first, *(design.inputs(seed) for seed in range(1, 1 + -(-2 * cache // first[0].nbytes)))]
+
+
+def _is_capturable(impl: str) -> bool:
+    # What a user gets without asking for graphs: launched call by call.
+    return impl not in ("eager", "torch.compile")
+
+
+def _forward_contest(
+    design: _Design, forwards: dict[str, Forward], rivals: tuple[str, ...]
+) -> tuple[Case, list[Contender]]:
+    weights, buffers = design.weights(), _buffers(design)
+    tokens, mask = buffers[0]
+    with torch.no_grad():
+        exact = _tokens_in_float(design, tokens, mask)
+
+    def contender(impl: str, forward: Forward) -> Contender:
+        def run(x: Tensor = tokens, m: Tensor = mask) -> Tensor:
+            with torch.no_grad():
+                return forward(x, m, weights)
+
+        def check() -> None:
+            worst = float((run().float() - exact).abs().max())
+            assert worst <= _TOLERANCE[design.dtype], f"features differ by {worst}"
+
+        others = tuple(lambda x=x, m=m: run(x, m) for x, m in buffers[1:])
+        return Contender(impl=impl, run=run, check=check, is_rival=impl in rivals, rotate=others,
+                         is_capturable=_is_capturable(impl))  # fmt: skip
+
+    return _work(design, "forward", weights), [contender(impl, forward) for impl, forward in forwards.items()]
+
+
+def _tokens_in_float(design: _Design, tokens: Tensor, mask: Tensor) -> Tensor:
+    """Reference features in float32 of the same rounded tokens and weights."""
+    weights = _replaced(design.weights(), lambda value: value.float())
+    return design.reference(tokens.float(), mask, weights)
+
+
+def _training_contest(
+    design: _Design, forwards: dict[str, Forward], rivals: tuple[str, ...]
+) -> tuple[Case, list[Contender]]:
+    buffers = _buffers(design)
+    tokens, mask = buffers[0]
+    target = torch.randn(design.case.batch, design.case.width, generator=torch.Generator().manual_seed(7))
+    target = target.to(design.device, design.dtype)
+
+    def gradient(forward: Forward, dtype: torch.dtype) -> Tensor:
+        weights = _replaced(design.weights(), lambda value: value.to(dtype).requires_grad_())
+        loss = (forward(tokens.to(dtype), mask, weights) - target.to(dtype)).square().mean()
+        return torch.cat([part.float().flatten() for part in torch.autograd.grad(loss, _tensors(weights))])
+
+    exact = gradient(design.reference, torch.float32)
+
+    def contender(impl: str, forward: Forward) -> Contender:
+        weights = _replaced(design.weights(), lambda value: value.clone().requires_grad_())
+        leaves = _tensors(weights)
+        is_cuda = design.device == "cuda"
+        optimizer = torch.optim.AdamW(leaves, lr=1e-3, weight_decay=1e-7, fused=is_cuda or None, capturable=is_cuda)
+
+        def run(x: Tensor = tokens, m: Tensor = mask) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            (forward(x, m, weights) - target).square().mean().backward()
+            torch.nn.utils.clip_grad_norm_(leaves, 5.0, foreach=True)
+            optimizer.step()
+
+        def check() -> None:
+            found = gradient(forward, design.dtype)
+            worst = float((found - exact).norm() / exact.norm())
+            assert worst <= _GRADIENT_TOLERANCE[design.dtype], f"gradients differ by {worst} of their norm"
+
+        others = tuple(lambda x=x, m=m: run(x, m) for x, m in buffers[1:])
+        return Contender(impl=impl, run=run, check=check, is_rival=impl in rivals, rotate=others,
+                         is_capturable=_is_capturable(impl))  # fmt: skip
+
+    work = _work(design, "training", design.weights())
+    return work, [contender(impl, forward) for impl, forward in forwards.items()]
+
+
+def _replaced(weights: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same record with every tensor changed."""
+
+    def changed(record: Any) -> dict[str, Tensor]:
+        values = {item.name: getattr(record, item.name) for item in dataclasses.fields(record)}
+        return {name: change(value) for name, value in values.items() if isinstance(value, Tensor)}
+
+    layers = tuple(dataclasses.replace(layer, **changed(layer)) for layer in weights.layers)
+    return dataclasses.replace(weights, layers=layers, **changed(weights))
+
+
+def _tensors(weights: Any) -> list[Tensor]:
+    records = [weights, *weights.layers]
+    values = [getattr(record, item.name) for record in records for item in dataclasses.fields(record)]
+    return [value for value in values if isinstance(value, Tensor)]
+
+
+def run() -> None:
+    """The command line: what the compiler made of every fused kernel, for each target and dtype."""
+    from kernels.encoder import ahead_of_time
+
+    rows = [
+        ahead_of_time.compile_one(kernel, dtype, target)
+        for dtype in ahead_of_time.DTYPES
+        for target in ahead_of_time.TARGETS
+        for kernel in ahead_of_time.launches(dtype)
+    ]
+    print(ahead_of_time.table(rows))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("bench_encoder", run))
