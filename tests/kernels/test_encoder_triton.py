@@ -27,6 +27,8 @@ float32: some hundred roundings. bfloat16 has 8 bits: an output is rounded by up
 a gradient tensor that is a difference of large terms loses most, as it does in eager bfloat16."""
 
 
+# The interpreter takes 10 ms a block of code; the compiler takes 15 s for the largest kernel, more on a busy machine.
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("design", "name"), CASES, ids=lambda value: value)
 def test_fused_equals_reference_in_value_and_in_every_gradient(design: str, name: str) -> None:
     script = Path(__file__).parent / "interpreted_encoder.py"
@@ -43,6 +45,7 @@ SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 """Bytes of shared memory a program may have, CUDA programming guide, table of compute capabilities."""
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("target", ahead_of_time.TARGETS)
 @pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize(
