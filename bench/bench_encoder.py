@@ -9,6 +9,7 @@ with all of it. The loss is the mean square of the features against a fixed targ
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -142,8 +143,11 @@ def _forward_contest(
 ) -> tuple[Case, list[Contender]]:
     weights, buffers = design.weights(), _buffers(design)
     tokens, mask = buffers[0]
-    with torch.no_grad():
-        exact = _tokens_in_float(design, tokens, mask)
+
+    @functools.cache
+    def exact() -> Tensor:
+        with torch.no_grad():
+            return _reference_in_float(design, tokens, mask)
 
     def contender(impl: str, forward: Forward) -> Contender:
         def run(x: Tensor = tokens, m: Tensor = mask) -> Tensor:
@@ -151,7 +155,7 @@ def _forward_contest(
                 return forward(x, m, weights)
 
         def check() -> None:
-            worst = float((run().float() - exact).abs().max())
+            worst = float((run().float() - exact()).abs().max())
             assert worst <= _TOLERANCE[design.dtype], f"features differ by {worst}"
 
         others = tuple(lambda x=x, m=m: run(x, m) for x, m in buffers[1:])
@@ -161,7 +165,7 @@ def _forward_contest(
     return _work(design, "forward", weights), [contender(impl, forward) for impl, forward in forwards.items()]
 
 
-def _tokens_in_float(design: _Design, tokens: Tensor, mask: Tensor) -> Tensor:
+def _reference_in_float(design: _Design, tokens: Tensor, mask: Tensor) -> Tensor:
     """Reference features in float32 of the same rounded tokens and weights."""
     weights = _replaced(design.weights(), lambda value: value.float())
     return design.reference(tokens.float(), mask, weights)
@@ -180,7 +184,7 @@ def _training_contest(
         loss = (forward(tokens.to(dtype), mask, weights) - target.to(dtype)).square().mean()
         return torch.cat([part.float().flatten() for part in torch.autograd.grad(loss, _tensors(weights))])
 
-    exact = gradient(design.reference, torch.float32)
+    exact = functools.cache(lambda: gradient(design.reference, torch.float32))
 
     def contender(impl: str, forward: Forward) -> Contender:
         weights = _replaced(design.weights(), lambda value: value.clone().requires_grad_())
@@ -196,7 +200,7 @@ def _training_contest(
 
         def check() -> None:
             found = gradient(forward, design.dtype)
-            worst = float((found - exact).norm() / exact.norm())
+            worst = float((found - exact()).norm() / exact().norm())
             assert worst <= _GRADIENT_TOLERANCE[design.dtype], f"gradients differ by {worst} of their norm"
 
         others = tuple(lambda x=x, m=m: run(x, m) for x, m in buffers[1:])
