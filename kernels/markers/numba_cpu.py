@@ -15,6 +15,8 @@ from kernels.markers.reference import PoseBlend
 
 _FRAMES = 8
 """Frames whose pose-dependent offsets are summed together."""
+_REGISTER = 8
+"""float32 in a vector register."""
 _LEAST_ITEMS = 1 << 14
 """Carried points that are worth a thread."""
 
@@ -36,7 +38,10 @@ def place_markers(
     if blend is None:
         directions, parents = np.zeros((0, 3 * points.shape[1]), dtype), np.zeros(0, np.int64)
     else:
-        directions = np.ascontiguousarray(blend.directions, dtype).reshape(blend.directions.shape[0], -1)
+        rows = blend.directions.reshape(blend.directions.shape[0], -1)
+        # whole vector registers: a rest of a row costs as much as five times its length
+        directions = np.zeros((len(rows), -(-rows.shape[1] // _REGISTER) * _REGISTER), dtype)
+        directions[:, : rows.shape[1]] = rows
         parents = blend.parents.astype(np.int64, copy=False)
     over_rows(
         _place, len(markers), _LEAST_ITEMS // max(bodies.size, 1) + 1,
@@ -62,7 +67,7 @@ def _place(
     num_markers, num_weights = bodies.shape
     has_blend = len(directions) > 0
     feature_I9 = np.empty((_FRAMES, 9), markers.dtype)
-    offset_ID = np.zeros((_FRAMES, 3 * num_markers), markers.dtype)
+    offset_ID = np.zeros((_FRAMES, directions.shape[1]), markers.dtype)
     for start in range(first_frame, last_frame, _FRAMES):
         stop = min(start + _FRAMES, last_frame)
         if has_blend:
