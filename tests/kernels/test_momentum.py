@@ -35,7 +35,7 @@ def test_compiled_sums_equal_the_reference_bit_for_bit(case: cases.Case) -> None
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_float32_torques_sum_to_the_last_bit_or_two_of_the_exact_sum(backend: str) -> None:
-    """The error that is carried along makes float32 sums as good as float64 ones, rounded at the end."""
+    """Twice the precision of the torques: rounded once at the end."""
     torque = cases.make(cases.Case(name="many", transitions=3, substeps=301, joints=4, note=""))
     exact = torque.astype(np.longdouble).sum(axis=1).astype(np.float64) / 450
     got = momentum.integrate_torque(torque, 1 / 450, backend=backend)
