@@ -44,7 +44,7 @@ def _contest(case: cases.Case, device: str) -> tuple[Case, list[Contender]]:
     if device == "cpu":
         out = make_tokens(**arguments)
         contenders.append(_contender("numba", lambda: make_tokens(**arguments, out=out, backend="numba"), check))
-        mapped = arguments | {"marker_pos": _memory_map(arguments["marker_pos"])}
+        mapped: dict[str, Any] = arguments | {"marker_pos": _memory_map(arguments["marker_pos"])}
         contenders.append(
             _contender("numba, memory map", lambda: make_tokens(**mapped, out=out, backend="numba"), check)
         )

@@ -7,6 +7,7 @@ A case whose contender gives a wrong result gets no speed, and the command then 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pkgutil
@@ -80,7 +81,8 @@ def use_threads(count: int) -> int:
     count = count or len(os.sched_getaffinity(0))
     _threads.set_num_threads(count)
     torch.set_num_threads(count)
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    with contextlib.suppress(ValueError):  # NUMBA_NUM_THREADS allows fewer: the measured limits then use those
+        numba.set_num_threads(count)
     return count
 
 

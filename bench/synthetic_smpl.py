@@ -49,10 +49,10 @@ def smplx_model(arrays: dict[str, np.ndarray]) -> Any:
     """`smplx.SMPL` of the arrays (its own file reader knows pickles only)."""
     import smplx
     from smplx.utils import Struct
+    from smplx.vertex_ids import vertex_ids
 
-    names = smplx.vertex_ids.vertex_ids["smplh"]
-    vertex_ids = {name: index % len(arrays["v_template"]) for name, index in names.items()}
-    return smplx.SMPL(model_path="", data_struct=Struct(**arrays), vertex_ids=vertex_ids)
+    chosen = {name: index % len(arrays["v_template"]) for name, index in vertex_ids["smplh"].items()}
+    return smplx.SMPL(model_path="", data_struct=Struct(**arrays), vertex_ids=chosen)
 
 
 def marker_arguments(arrays: dict[str, np.ndarray], vertices: np.ndarray, betas: np.ndarray) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from kernels.markers.reference import PoseBlend
 
 _FRAMES = 8
 """Frames whose pose-dependent offsets are summed together."""
+_REGISTER = 8
+"""float32 in a vector register."""
 _LEAST_ITEMS = 1 << 14
 """Carried points that are worth a thread."""
 
@@ -36,11 +38,14 @@ def place_markers(
     if blend is None:
         directions, parents = np.zeros((0, 3 * points.shape[1]), dtype), np.zeros(0, np.int64)
     else:
-        directions = np.ascontiguousarray(blend.directions, dtype).reshape(blend.directions.shape[0], -1)
+        rows = blend.directions.reshape(blend.directions.shape[0], -1)
+        # whole vector registers: a rest of a row costs as much as five times its length
+        directions = np.zeros((len(rows), -(-rows.shape[1] // _REGISTER) * _REGISTER), dtype)
+        directions[:, : rows.shape[1]] = rows
         parents = blend.parents.astype(np.int64, copy=False)
     over_rows(
         _place, len(markers), _LEAST_ITEMS // max(bodies.size, 1) + 1,
-        lever, as_unsigned(np.ascontiguousarray(bodies)), weights.astype(np.float64), np.ascontiguousarray(body_pos),
+        lever, bodies.astype(np.uint64), weights.astype(np.float64), np.ascontiguousarray(body_pos),
         np.ascontiguousarray(body_rot), as_unsigned(subject), directions, parents, markers,
     )  # fmt: skip
 
@@ -61,15 +66,23 @@ def _place(
 ) -> None:
     num_markers, num_weights = bodies.shape
     has_blend = len(directions) > 0
+    rot_D = np.empty(9 * body_rot.shape[1])  # float64 once a frame, not once a carried point
+    pos_D = np.empty(3 * body_rot.shape[1])
     feature_I9 = np.empty((_FRAMES, 9), markers.dtype)
-    offset_ID = np.zeros((_FRAMES, 3 * num_markers), markers.dtype)
+    offset_ID = np.zeros((_FRAMES, directions.shape[1]), markers.dtype)
+    one, two = np.uint64(1), np.uint64(2)
     for start in range(first_frame, last_frame, _FRAMES):
         stop = min(start + _FRAMES, last_frame)
         if has_blend:
             _sum_offsets(start, stop, body_rot, directions, parents, feature_I9, offset_ID)
         for t in range(start, stop):
-            p = subject[t]
-            rot_N33, pos_N3, offset_D = body_rot[t], body_pos[t], offset_ID[t - start]
+            given_D = body_rot[t].reshape(-1)
+            for d in range(len(rot_D)):
+                rot_D[d] = given_D[d]
+            given_D = body_pos[t].reshape(-1)
+            for d in range(len(pos_D)):
+                pos_D[d] = given_D[d]
+            lever_MK3, offset_D = lever[subject[t]], offset_ID[t - start]
             for m in range(num_markers):
                 x = 0.0
                 y = 0.0
@@ -78,17 +91,18 @@ def _place(
                     w = weights[m, k]
                     if w == 0.0:
                         continue
-                    b = bodies[m, k]
-                    lx, ly, lz = lever[p, m, k, 0], lever[p, m, k, 1], lever[p, m, k, 2]
+                    o = np.uint64(3) * bodies[m, k]
+                    r = np.uint64(3) * o
+                    lx, ly, lz = lever_MK3[m, k, 0], lever_MK3[m, k, 1], lever_MK3[m, k, 2]
                     if has_blend:
                         lx += offset_D[3 * m]
                         ly += offset_D[3 * m + 1]
                         lz += offset_D[3 * m + 2]
-                    r = rot_N33[b]
-                    o = pos_N3[b]
-                    x += w * (o[0] + (r[0, 0] * lx + r[0, 1] * ly + r[0, 2] * lz))
-                    y += w * (o[1] + (r[1, 0] * lx + r[1, 1] * ly + r[1, 2] * lz))
-                    z += w * (o[2] + (r[2, 0] * lx + r[2, 1] * ly + r[2, 2] * lz))
+                    x += w * (pos_D[o] + (rot_D[r] * lx + rot_D[r + one] * ly + rot_D[r + two] * lz))
+                    r += np.uint64(3)
+                    y += w * (pos_D[o + one] + (rot_D[r] * lx + rot_D[r + one] * ly + rot_D[r + two] * lz))
+                    r += np.uint64(3)
+                    z += w * (pos_D[o + two] + (rot_D[r] * lx + rot_D[r + one] * ly + rot_D[r + two] * lz))
                 markers[t, m, 0] = x
                 markers[t, m, 1] = y
                 markers[t, m, 2] = z

@@ -1,8 +1,8 @@
 """Imposed angular momentum, compiled. Same contracts as `reference`, bit for bit.
 
-The compiler may not reassociate (no fastmath), or the compensation would vanish. Sums stay in the dtype of the torque:
-eight float32 fill a vector register, and with the error carried along nothing is lost against float64. Substeps are added
-two at a time, so that the running sums are read and written half as often.
+The compiler may not reassociate (no fastmath), or the compensation would vanish. Joints' components lie side by side in
+memory and fill vector registers. Substeps are added two at a time, so that the running sums are read and written half as
+often.
 """
 
 from __future__ import annotations
@@ -22,14 +22,41 @@ def integrate_torque(torque: np.ndarray, step: float, impulse: np.ndarray) -> No
     width = 3 * joints
     flat_TSD = np.ascontiguousarray(torque).reshape(transitions, substeps, width)
     least = -(-_LEAST_NUMBERS // max(width * substeps, 1))
-    over_rows(_integrate, transitions, least, flat_TSD, step, impulse.reshape(transitions, width))
+    integrate = _integrate_float32 if torque.dtype == np.float32 else _integrate_float64
+    over_rows(integrate, transitions, least, flat_TSD, step, impulse.reshape(transitions, width))
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _integrate(first_row: int, last_row: int, torque_TSD: np.ndarray, step: float, impulse_TD: np.ndarray) -> None:
+def _integrate_float32(
+    first_row: int, last_row: int, torque_TSD: np.ndarray, step: float, impulse_TD: np.ndarray
+) -> None:
+    """Plain float64 sums: twice the precision of the terms."""
     substeps, width = torque_TSD.shape[1:]
-    total_D = np.empty(width, torque_TSD.dtype)
-    error_D = np.empty(width, torque_TSD.dtype)
+    total_D = np.empty(width)
+    for t in range(first_row, last_row):
+        for d in range(width):
+            total_D[d] = 0.0
+        if substeps % 2:
+            row_D = torque_TSD[t, 0]
+            for d in range(width):
+                total_D[d] = 0.0 + np.float64(row_D[d])  # no negative zero
+        for s in range(substeps % 2, substeps, 2):
+            row_D, next_D = torque_TSD[t, s], torque_TSD[t, s + 1]
+            for d in range(width):
+                total_D[d] = (total_D[d] + np.float64(row_D[d])) + np.float64(next_D[d])
+        out_D = impulse_TD[t]
+        for d in range(width):
+            out_D[d] = (total_D[d] + (total_D[d] - total_D[d])) * step  # infinity becomes NaN
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _integrate_float64(
+    first_row: int, last_row: int, torque_TSD: np.ndarray, step: float, impulse_TD: np.ndarray
+) -> None:
+    """Sums with the error of every addition beside them."""
+    substeps, width = torque_TSD.shape[1:]
+    total_D = np.empty(width)
+    error_D = np.empty(width)
     for t in range(first_row, last_row):
         if substeps == 0:
             impulse_TD[t] = 0.0
@@ -37,7 +64,7 @@ def _integrate(first_row: int, last_row: int, torque_TSD: np.ndarray, step: floa
         row_D, next_D = torque_TSD[t, 0], torque_TSD[t, 1 - substeps % 2]
         # A first term x is x + 0 with the error x - x: no negative zero, and NaN for infinity, as adding to zero gives.
         for d in range(width):
-            first = row_D[d] + np.float32(0.0)
+            first = row_D[d] + 0.0
             if substeps % 2:
                 total_D[d], error_D[d] = first, row_D[d] - row_D[d]
             else:
@@ -58,7 +85,7 @@ def _integrate(first_row: int, last_row: int, torque_TSD: np.ndarray, step: floa
                 total_D[d] = total
         out_D = impulse_TD[t]
         for d in range(width):
-            out_D[d] = (np.float64(total_D[d]) + np.float64(error_D[d])) * step
+            out_D[d] = (total_D[d] + error_D[d] + (total_D[d] - total_D[d])) * step
 
 
 def add_substep(total: np.ndarray, error: np.ndarray, torque: np.ndarray, step: float) -> None:

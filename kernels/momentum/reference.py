@@ -11,9 +11,10 @@ import numpy as np
 def integrate_torque(torque: np.ndarray, step: float, impulse: np.ndarray) -> None:
     """Impulse of each transition, the sum over its substeps of torque times step.
 
-    lambda_tj = h sum_s tau_tsj, summed in the dtype of the torque with the error of every addition carried along (Knuth's
-    two-sum), so to about twice its precision: whatever S, the result is the exact sum, rounded a last time or two. The
-    product with h is float64. A NaN or infinite torque gives NaN, S = 0 zero.
+    lambda_tj = h sum_s tau_tsj, summed as if in twice the precision of the torques: whatever S, the result is the exact sum,
+    rounded a last time or two. For float64 torques the error of every addition is carried along (Knuth's two-sum); for
+    float32 torques a float64 sum is that twofold precision, with the same bound and a seventh of the additions. The product
+    with h is float64. A NaN or infinite torque gives NaN, S = 0 zero.
 
     Args:
         torque: Torque that acted on the child at each joint [N·m], child frame, shape (T, S, J, 3).
@@ -22,11 +23,15 @@ def integrate_torque(torque: np.ndarray, step: float, impulse: np.ndarray) -> No
 
     Source: ImDy section 4.1 (imposed angular momentum); Ogita, Rump, Oishi 2005, algorithm 4.1 (compensated sum).
     """
-    total, error = np.zeros((2, torque.shape[0], *torque.shape[2:]), torque.dtype)
+    total, error = np.zeros((2, torque.shape[0], *torque.shape[2:]))
     for substep in range(torque.shape[1]):
-        total, lost = _two_sum(total, torque[:, substep])
-        error = error + lost
-    impulse[...] = (total.astype(np.float64) + error.astype(np.float64)) * step
+        if torque.dtype == np.float32:
+            total = total + torque[:, substep]
+        else:
+            total, lost = _two_sum(total, torque[:, substep])
+            error = error + lost
+    with np.errstate(invalid="ignore"):  # infinity minus itself: NaN, as documented
+        impulse[...] = (total + error + (total - total)) * step
 
 
 def add_substep(total: np.ndarray, error: np.ndarray, torque: np.ndarray, step: float) -> None:
@@ -44,7 +49,7 @@ def add_substep(total: np.ndarray, error: np.ndarray, torque: np.ndarray, step: 
 
 def _two_sum(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rounded sum and its exact rounding error, without a branch on the sizes."""
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite torques become NaN, as documented
+    with np.errstate(invalid="ignore"):  # infinite torques become NaN, as documented
         total = first + second
         virtual = total - first
         return total, (first - (total - virtual)) + (second - virtual)

@@ -14,13 +14,14 @@ def integrate_torque(torque: Tensor, step: float) -> Tensor:
     """
     plain = torque.sum(dim=1) if torque.requires_grad else None
     with torch.no_grad():
-        total = torque.new_zeros(torque.shape[0], *torque.shape[2:])
+        total = torque.new_zeros(torque.shape[0], *torque.shape[2:], dtype=torch.float64)
         error = torch.zeros_like(total)
         for term in torque.unbind(dim=1):
             first, total = total, total + term
-            virtual = total - first
-            error += (first - (total - virtual)) + (term - virtual)
-        impulse = ((total.double() + error.double()) * step).to(torque.dtype)
+            if torque.dtype == torch.float64:
+                virtual = total - first
+                error += (first - (total - virtual)) + (term - virtual)
+        impulse = ((total + error + (total - total)) * step).to(torque.dtype)
     if plain is None:
         return impulse
     linear = plain * step

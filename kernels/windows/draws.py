@@ -127,7 +127,7 @@ def _mix(bits: np.uint64) -> np.uint64:
 
 
 @njit(error_model="numpy")
-def _below(key: np.uint64, number: int, bound: int) -> int:
+def _below(key: np.uint64, number: int, bound: int) -> np.int64:
     """Integer in [0, bound), bound below 2^31, from the upper half of a number."""
     upper = _mix(key + np.uint64(number) * _GAMMA) >> _S32
     return np.int64((upper * np.uint64(bound)) >> _S32)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kernels import _threads
-from kernels.windows import Disturbance, DrawConfig, Draws, draw_windows, draws, make_tokens
+from kernels.windows import Disturbance, DrawConfig, Draws, draw_windows, draws, make_tokens, numba_cpu
 from kernels.windows.cases import CASES, Case, make
 
 TOLERANCE = {"float32": 3e-4, "float64": 1e-11}
@@ -135,10 +135,11 @@ def test_shuffled_frames_are_shown_in_the_order_asked_for_with_the_differences_o
     assert token[:, 3].tolist() == [-9, -2.5, 0.5, -3]
 
 
-def test_threads_change_no_bit():
+def test_threads_change_no_bit(monkeypatch):
     """Windows are independent."""
-    case = Case(name="long", frames=200, markers=30, windows=1000, tokens=17, note="")
+    case = Case(name="long", frames=60, markers=9, windows=31, tokens=5, note="")
     expected, mask = make_tokens(**make(case))
+    monkeypatch.setattr(numba_cpu, "_LEAST_TOKENS", 1)
     _threads.set_num_threads(3)
     try:
         found, found_mask = make_tokens(**make(case))
