@@ -29,7 +29,7 @@ STANCE_HEIGHT: Final[float] = 0.06
 """Height above the ankle's 5th percentile within which it may stand [m]."""
 MIN_STANCE: Final[float] = 0.3
 """Stance of each foot needed to judge [s]."""
-LARGEST_PITCH: Final[float] = np.radians(25.0)
+LARGEST_PITCH: Final[float] = np.radians(20.0)
 """A larger offset is posture (kneeling, on the toes), not a skeleton's: left alone [rad]."""
 LARGEST_MIRRORED_ROLL: Final[float] = np.radians(35.0)
 """The same for the roll; no one stands on the same edge of both feet for long, so more is a skeleton's [rad]."""
