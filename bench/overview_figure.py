@@ -81,10 +81,10 @@ def main(config: Config) -> Path:
                     time, valid @ direction, color=figure_style.MEASURED, linestyle=(0, (1, 1)),
                     label="force plates" if foot else None,
                 )  # fmt: skip
-        vertical.set_title(f"A real trial ({trial.name}), no plate needed", loc="left")
+        vertical.set_title(f"Forces of a real trial, from its markers ({trial.name})")
         figure_style.label(vertical, x=("Time", "s"), y=("Vertical force", "body weights"))
         figure_style.label(forward, x=("Time", "s"), y=("Forward force", "body weights"))
-        vertical.legend(loc="lower right", bbox_to_anchor=(2.1, 1.0), ncols=3)
+        figure.legend(*vertical.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         config.out.parent.mkdir(parents=True, exist_ok=True)
         figure_style.save(figure, config.out)
     return config.out

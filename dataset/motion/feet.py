@@ -29,8 +29,10 @@ STANCE_HEIGHT: Final[float] = 0.06
 """Height above the ankle's 5th percentile within which it may stand [m]."""
 MIN_STANCE: Final[float] = 0.3
 """Stance of each foot needed to judge [s]."""
-LARGEST: Final[float] = np.radians(20.0)
+LARGEST_PITCH: Final[float] = np.radians(20.0)
 """A larger offset is posture (kneeling, on the toes), not a skeleton's: left alone [rad]."""
+LARGEST_MIRRORED_ROLL: Final[float] = np.radians(35.0)
+"""The same for the roll; no one stands on the same edge of both feet for long, so more is a skeleton's [rad]."""
 LARGEST_DIFFERENCE: Final[float] = np.radians(8.0)
 """Largest difference of the two feet's offsets in pitch and in mirrored roll [rad]."""
 
@@ -61,7 +63,8 @@ def foot_offset(
         frame_rate: Frames per second [Hz].
 
     Returns:
-        (pitch, roll), or None where a foot stands too briefly, the feet disagree, or the offset is above `LARGEST`.
+        (pitch, roll), or None where a foot stands too briefly, the feet disagree, or an offset is above `LARGEST_PITCH` or
+        `LARGEST_MIRRORED_ROLL`.
     """
     found = []
     for side, position, quat in zip((1.0, -1.0), ankle_pos, ankle_quat):
@@ -79,7 +82,7 @@ def foot_offset(
     if max(abs(left_pitch - right_pitch), abs(left_roll - right_roll)) > LARGEST_DIFFERENCE:
         return None
     pitch, roll = 0.5 * (left_pitch + right_pitch), 0.5 * (left_roll + right_roll)
-    return None if max(abs(pitch), abs(roll)) > LARGEST else (pitch, roll)
+    return None if abs(pitch) > LARGEST_PITCH or abs(roll) > LARGEST_MIRRORED_ROLL else (pitch, roll)
 
 
 def levelling_turn(pitch: float, roll: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import itertools
 import sys
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from typing import Final
 import numpy as np
 
 from dataset import rotation
+from dataset.atomic import write_text
 from dataset.body.model import BodyModel
+from dataset.command_line import run_command
 from dataset.kinematics import forward_kinematics
 from dataset.motion.embedded import CLIP_NAMES, SOURCE
 from dataset.motion.read import read_motion
@@ -226,12 +229,11 @@ def _difficulty(motion: Motion, body: BodyModel, report: MotionReport) -> float:
 def write_plan(rows: list[PlannedStretch], path: Path) -> None:
     """Writes the list."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(".part")
-    with scratch.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(FIELDS)
-        writer.writerows((row.source, row.clip, f"{row.start_s:.3f}", f"{row.end_s:.3f}", row.tag) for row in rows)
-    scratch.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    writer.writerows((row.source, row.clip, f"{row.start_s:.3f}", f"{row.end_s:.3f}", row.tag) for row in rows)
+    write_text(path, text.getvalue())
 
 
 def unique_minutes(rows: list[PlannedStretch]) -> float:
@@ -282,7 +284,12 @@ def main(config: Config) -> list[PlannedStretch]:
     return rows
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The command line."""
     import tyro
 
     main(tyro.cli(Config))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("plan", run))

@@ -110,16 +110,25 @@ def strides(force_K: np.ndarray, rate: float) -> np.ndarray:
     ).reshape(-1, 3)
 
 
-def foot_steps(force_K: np.ndarray, rate: float, body_weight: float) -> FootSteps:
-    """Stance and peaks of a foot's whole strides; arguments as `strides`, and the body weight [N]."""
+def foot_steps(force_K: np.ndarray, smooth_K: np.ndarray, rate: float, body_weight: float) -> FootSteps:
+    """Stance and peaks of a foot's whole strides.
+
+    Strikes and toe-offs are those of the force itself: the low-pass moves each by some 10 ms away from the stance.
+
+    Args:
+        force_K: Vertical force on the foot [N], shape (K,).
+        smooth_K: The same through `FORCE_CUTOFF`, for the peaks, shape (K,).
+        rate: Samples per second [Hz].
+        body_weight: [N].
+    """
     found = strides(force_K, rate)
     if not len(found):
         return FootSteps(strides=0, stance_share=np.nan, first_peak=np.nan, second_peak=np.nan, valley=np.nan)
     share = [(off - strike) / (following - strike) for strike, off, following in found]
     peaks = []
     for strike, off, _ in found:
-        first, second = np.array_split(force_K[strike:off], 2)
-        between = force_K[strike + np.argmax(first) : strike + len(first) + np.argmax(second) + 1]
+        first, second = np.array_split(smooth_K[strike:off], 2)
+        between = smooth_K[strike + np.argmax(first) : strike + len(first) + np.argmax(second) + 1]
         peaks.append((first.max(), second.max(), between.min()))
     first_peak, second_peak, valley = np.median(peaks, axis=0) / body_weight
     return FootSteps(
@@ -193,8 +202,8 @@ def assess(humanoid: Humanoid, reference: ReferenceTrajectory, part: Replay) -> 
     vertical = trace.ground_force[0, :, :, 2]
     weight = float(humanoid.body.mass.sum() * GRAVITY)
     foot_KF = np.stack([vertical[:, list(bodies)].sum(axis=1) for bodies in FEET], axis=1)
-    smooth = low_pass(foot_KF, rate, FORCE_CUTOFF)[skip:]
-    left = strides(smooth[:, 0], rate)
+    smooth, sharp = low_pass(foot_KF, rate, FORCE_CUTOFF)[skip:], foot_KF[skip:]
+    left = strides(sharp[:, 0], rate)
     cycles = slice(left[0, 0], left[-1, 2]) if len(left) else slice(None)
 
     torque = acting_torque(humanoid, trace, 0)
@@ -211,7 +220,7 @@ def assess(humanoid: Humanoid, reference: ReferenceTrajectory, part: Replay) -> 
         error_max_mm=1e3 * float(error.max()), relative_error_mm=1e3 * float(relative.mean()),
         force_mean=float(vertical.sum(axis=1)[skip:][cycles].mean() / weight),
         foot_peak=(float(smooth[:, 0].max() / weight), float(smooth[:, 1].max() / weight)),
-        feet=(foot_steps(smooth[:, 0], rate, weight), foot_steps(smooth[:, 1], rate, weight)),
+        feet=(foot_steps(sharp[:, 0], smooth[:, 0], rate, weight), foot_steps(sharp[:, 1], smooth[:, 1], rate, weight)),
         torque_correlation=of_motion, followed_correlation=of_followed, roughness=roughness,
     )  # fmt: skip
 

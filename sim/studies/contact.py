@@ -27,10 +27,9 @@ from dataset.body.model import BodyModel
 from dataset.body.shapes import measured_foot, with_foot
 from dataset.body.subjects import SUBJECTS
 from dataset.command_line import run_command
-from dataset.low_pass import low_pass
 from dataset.skeleton import FEET, GRAVITY
 from sim.humanoid import Humanoid, make_humanoid
-from sim.imitation.assess import FORCE_CUTOFF, TRANSIENT, assess, strides
+from sim.imitation.assess import TRANSIENT, assess, strides
 from sim.imitation.tracker.reference import make_reference
 from sim.imitation.tracker.solve import Replay, replay, solve
 from sim.work_items import list_clips
@@ -99,10 +98,9 @@ def strike_peak(humanoid: Humanoid, part: Replay) -> float:
     for bodies in FEET:
         force = part.trace.ground_force[0, :, list(bodies), 2].sum(axis=0)
         rolling = np.convolve(force, np.ones(width) / width, mode="same")
-        for strike, off, _ in strides(low_pass(force[:, None], rate, FORCE_CUTOFF)[:, 0], rate):
+        for strike, off, _ in strides(force, rate):
             if strike > TRANSIENT * rate:
-                start = max(0, strike - round(0.03 * rate))  # the filter moves a strike to later
-                found.append(rolling[start : strike + max(1, round(STRIKE_SHARE * (off - strike)))].max())
+                found.append(rolling[strike : strike + max(1, round(STRIKE_SHARE * (off - strike)))].max())
     return float(np.median(found) / (humanoid.body.mass.sum() * GRAVITY)) if found else np.nan
 
 

@@ -148,7 +148,7 @@ def test_damaged_or_foreign_weights_are_refused_by_name(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
-    with pytest.raises(ValueError, match="expected format 'imdylab-imdys-1'"):
+    with pytest.raises(ValueError, match="format: expected 'imdylab-imdys-1' in its metadata, found None"):
         load_solver(tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"expected a name ending in \.safetensors"):
         save_solver(tmp_path / "solver.pt", model, ModelCard(name="x", summary="y"))

@@ -53,6 +53,11 @@ def followed_reference(humanoid: Humanoid, motion: Motion) -> tuple[ReferenceTra
     return _followed(key, _Work(humanoid, motion))
 
 
+def forget_references() -> None:
+    """Drop what `followed_reference` remembers, so that the next call computes it (benchmarks do)."""
+    _followed.cache_clear()
+
+
 def solve(
     humanoid: Humanoid,
     motion: Motion,

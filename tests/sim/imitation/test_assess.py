@@ -23,7 +23,7 @@ def test_standing_before_and_after_the_strides_does_not_count(count, standing):
     """The clip stands, swings once, walks, and stands again: the share of all its time would be .8."""
     swing, rest = np.zeros(80), np.full(standing, 0.5 * WEIGHT)
     force = np.concatenate([rest, swing, *[step()] * count, np.full(max(standing, 30), 0.5 * WEIGHT)])
-    steps = foot_steps(force, RATE, WEIGHT)
+    steps = foot_steps(force, force, RATE, WEIGHT)
     assert steps.strides == count
     assert steps.stance_share == pytest.approx(STANCE / STRIDE, abs=1e-9)
     assert (steps.first_peak, steps.valley, steps.second_peak) == pytest.approx((1.2, 0.14, 1.05), abs=0.01)
@@ -32,7 +32,7 @@ def test_standing_before_and_after_the_strides_does_not_count(count, standing):
 
 def test_without_a_whole_stride_there_is_no_share():
     for force in (np.zeros(500), np.full(500, 350.0), np.concatenate([np.full(200, 350.0), np.zeros(80), step()])):
-        steps = foot_steps(force, RATE, WEIGHT)
+        steps = foot_steps(force, force, RATE, WEIGHT)
         assert steps.strides == 0
         assert np.all(np.isnan([steps.stance_share, steps.first_peak, steps.valley, steps.second_peak]))
 
@@ -40,7 +40,8 @@ def test_without_a_whole_stride_there_is_no_share():
 def test_a_single_hump_has_no_valley():
     hump = WEIGHT * np.sin(np.linspace(0.0, np.pi, STANCE))
     one = np.concatenate([hump, np.zeros(STRIDE - STANCE)])
-    steps = foot_steps(np.concatenate([np.zeros(40), one, one]), RATE, WEIGHT)
+    twice = np.concatenate([np.zeros(40), one, one])
+    steps = foot_steps(twice, twice, RATE, WEIGHT)
     assert min(steps.first_peak, steps.second_peak) - steps.valley < 0.01
 
 
@@ -49,11 +50,11 @@ def test_a_scuff_and_a_gap_of_a_few_milliseconds_are_no_steps():
     one[STANCE + 40 : STANCE + 48] = 60.0
     one[60:64] = 0.0
     force = np.concatenate([np.zeros(40), one, one, np.full(60, 350.0)])
-    assert foot_steps(force, RATE, WEIGHT).strides == 2
-    assert foot_steps(force, RATE, WEIGHT).stance_share == pytest.approx(STANCE / STRIDE)
+    assert foot_steps(force, force, RATE, WEIGHT).strides == 2
+    assert foot_steps(force, force, RATE, WEIGHT).stance_share == pytest.approx(STANCE / STRIDE)
 
 
 def test_one_long_stand_in_the_middle_does_not_move_the_median():
     stand = np.concatenate([np.full(2000, 350.0), np.zeros(80)])
     force = np.concatenate([np.zeros(40), step(), step(), stand, step(), step(), np.full(60, 350.0)])
-    assert foot_steps(force, RATE, WEIGHT).stance_share == pytest.approx(STANCE / STRIDE)
+    assert foot_steps(force, force, RATE, WEIGHT).stance_share == pytest.approx(STANCE / STRIDE)
