@@ -81,7 +81,7 @@ def solve_windows(
     """
     frames = len(markers_TM3)
     chosen = np.arange(markers_TM3.shape[1]) if subset is None else subset
-    tracks = continue_tracks(markers_TM3[:, chosen], HALF_WIDTH, HALF_WIDTH + 1)
+    tracks = np.ascontiguousarray(continue_tracks(markers_TM3[:, chosen], HALF_WIDTH, HALF_WIDTH + 1))
     seen = np.array(np.isfinite(tracks).all(axis=2))
     width = 2 * HALF_WIDTH + 2
     count = np.stack([seen[k : k + frames] for k in range(width)]).all(axis=0).sum(axis=1)
