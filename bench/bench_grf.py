@@ -61,19 +61,28 @@ def _tensors(arguments: dict[str, Any], device: str) -> dict[str, Any]:
     }
 
 
+def _keyed_parts(
+    position: np.ndarray, force: np.ndarray, torque: np.ndarray | None, body: np.ndarray, offsets: np.ndarray,
+    num_bodies: int,
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:  # fmt: skip
+    """Frame and body of each contact as one number, and its force [N] and horizontal moment about the origin [N·m]."""
+    key = np.repeat(np.arange(len(offsets) - 1) * num_bodies, np.diff(offsets)) + body
+    x, y, z = position.T
+    fx, fy, fz = force.T
+    mx, my = y * fz - z * fy, z * fx - x * fz
+    if torque is not None:
+        mx, my = mx + torque[:, 0], my + torque[:, 1]
+    return key, (fx, fy, fz, mx, my)
+
+
 def numpy_bincount(
     position: np.ndarray, force: np.ndarray, torque: np.ndarray | None, body: np.ndarray, offsets: np.ndarray,
     num_bodies: int,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Force and centre of pressure by weighted histograms over frame and body: one of the two best NumPy ways."""
     frames = len(offsets) - 1
-    key = np.repeat(np.arange(frames) * num_bodies, np.diff(offsets)) + body
-    x, y, z = position.T
-    fx, fy, fz = force.T
-    mx, my = y * fz - z * fy, z * fx - x * fz
-    if torque is not None:
-        mx, my = mx + torque[:, 0], my + torque[:, 1]
-    sums = [np.bincount(key, weights=part, minlength=frames * num_bodies) for part in (fx, fy, fz, mx, my)]
+    key, parts = _keyed_parts(position, force, torque, body, offsets, num_bodies)
+    sums = [np.bincount(key, weights=part, minlength=frames * num_bodies) for part in parts]
     return _numpy_read(np.stack(sums, axis=-1).reshape(frames, num_bodies, 5))
 
 
@@ -83,14 +92,9 @@ def numpy_add_at(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Force and centre of pressure by unbuffered addition in place: the other one."""
     frames = len(offsets) - 1
-    key = np.repeat(np.arange(frames) * num_bodies, np.diff(offsets)) + body
-    x, y, z = position.T
-    fx, fy, fz = force.T
-    mx, my = y * fz - z * fy, z * fx - x * fz
-    if torque is not None:
-        mx, my = mx + torque[:, 0], my + torque[:, 1]
+    key, parts = _keyed_parts(position, force, torque, body, offsets, num_bodies)
     sums = np.zeros((5, frames * num_bodies))
-    for total, part in zip(sums, (fx, fy, fz, mx, my)):
+    for total, part in zip(sums, parts):
         np.add.at(total, key, part)
     return _numpy_read(sums.T.reshape(frames, num_bodies, 5))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,3 +96,22 @@ def make_tokens(
         mask = order < count
         tokens = torch.where(mask[..., None], tokens, 50.0 + tokens)
     return tokens.to(device, dtype), mask.to(device)
+
+
+def parameters(weights: Any) -> list[Tensor]:
+    """All parameter tensors of a weights record of either design and of its layers, in a fixed order."""
+    own = [getattr(weights, item.name) for item in dataclasses.fields(weights)]
+    own += [getattr(layer, item.name) for layer in weights.layers for item in dataclasses.fields(layer)]
+    return [value for value in own if isinstance(value, Tensor)]
+
+
+def with_parameters(weights: Any, values: list[Tensor]) -> Any:
+    """The same record with its tensors replaced, in the order of `parameters`."""
+    queue = list(values)
+    names = [item.name for item in dataclasses.fields(weights) if isinstance(getattr(weights, item.name), Tensor)]
+    own = {name: queue.pop(0) for name in names}
+    layers = tuple(
+        dataclasses.replace(layer, **{item.name: queue.pop(0) for item in dataclasses.fields(layer)})
+        for layer in weights.layers
+    )
+    return dataclasses.replace(weights, layers=layers, **own)

@@ -5,14 +5,11 @@ as JSON, dtype -> largest output error, and largest gradient error of a tensor r
 hundredth of the norm of all gradients where that is more.
 """
 
-import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -20,25 +17,7 @@ from kernels.encoder import attention, cases, reference, triton_gpu
 from kernels.encoder.attention import cases as attention_cases
 from kernels.encoder.attention import reference as attention_reference
 from kernels.encoder.attention import triton_gpu as attention_gpu
-
-
-def tensors(weights: Any) -> list[Tensor]:
-    """All parameter tensors of a record and its layers, in a fixed order."""
-    own = [getattr(weights, item.name) for item in dataclasses.fields(weights)]
-    own += [getattr(layer, item.name) for layer in weights.layers for item in dataclasses.fields(layer)]
-    return [value for value in own if isinstance(value, Tensor)]
-
-
-def rebuild(weights: Any, values: list[Tensor]) -> Any:
-    """The same record with its tensors replaced, in the order of `tensors`."""
-    queue = list(values)
-    names = [item.name for item in dataclasses.fields(weights) if isinstance(getattr(weights, item.name), Tensor)]
-    own = {name: queue.pop(0) for name in names}
-    layers = tuple(
-        dataclasses.replace(layer, **{item.name: queue.pop(0) for item in dataclasses.fields(layer)})
-        for layer in weights.layers
-    )
-    return dataclasses.replace(weights, layers=layers, **own)
+from kernels.encoder.cases import parameters, with_parameters
 
 
 def run(design: str, name: str, dtype: torch.dtype) -> tuple[float, float]:
@@ -53,11 +32,11 @@ def run(design: str, name: str, dtype: torch.dtype) -> tuple[float, float]:
     direction = torch.randn(case.batch, case.width, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     outputs, gradients = [], []
     for function, kind in ((exact, torch.float64), (fused, dtype)):
-        leaves = [value.clone().to(kind).requires_grad_() for value in [x, *tensors(weights)]]
+        leaves = [value.clone().to(kind).requires_grad_() for value in [x, *parameters(weights)]]
         if function is fused:
             # Absent tokens are not read: not even NaN may come through.
             leaves[0] = torch.where(mask[..., None], leaves[0].detach(), torch.nan).requires_grad_()
-        output = function(leaves[0], mask, rebuild(weights, leaves[1:]))
+        output = function(leaves[0], mask, with_parameters(weights, leaves[1:]))
         outputs.append(output.detach().double())
         gradients.append(torch.autograd.grad((output * direction.to(kind)).sum(), leaves))
     error = float((outputs[0] - outputs[1]).abs().max())

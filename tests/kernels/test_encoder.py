@@ -11,32 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from kernels.encoder import PooledWeights, encode, encode_groups, folded, reference
-from kernels.encoder.cases import CASES, TEST_CASES, Case, make_tokens, make_weights
+from kernels.encoder.cases import CASES, TEST_CASES, Case, make_tokens, make_weights, parameters, with_parameters
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 """Largest absolute difference between backends: outputs are layer-normalised, so of order one; a few hundred
 roundings."""
 
 TINY = next(case for case in CASES if case.name == "tiny")
-
-
-def _tensors(weights: PooledWeights) -> list[Tensor]:
-    """All parameter tensors in a fixed order."""
-    own = [getattr(weights, item.name) for item in dataclasses.fields(weights)]
-    own += [getattr(layer, item.name) for layer in weights.layers for item in dataclasses.fields(layer)]
-    return [value for value in own if isinstance(value, Tensor)]
-
-
-def _rebuild(weights: PooledWeights, tensors: list[Tensor]) -> PooledWeights:
-    """The same record with its tensors replaced, in the order of `_tensors`."""
-    queue = list(tensors)
-    names = [item.name for item in dataclasses.fields(weights) if isinstance(getattr(weights, item.name), Tensor)]
-    own = {name: queue.pop(0) for name in names}
-    layers = tuple(
-        dataclasses.replace(layer, **{item.name: queue.pop(0) for item in dataclasses.fields(layer)})
-        for layer in weights.layers
-    )
-    return dataclasses.replace(weights, layers=layers, **own)
 
 
 def _decoder(case: Case, weights: PooledWeights) -> nn.TransformerDecoder:
@@ -96,8 +77,8 @@ def test_folded_equals_reference_in_value_and_in_every_gradient(case: Case, dtyp
     direction = torch.randn(case.batch, case.width, generator=torch.Generator().manual_seed(3), dtype=dtype)
     outputs, gradients = [], []
     for module in (reference, folded):
-        leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
-        output = module.encode([(leaves[0], mask)], _rebuild(weights, leaves[1:]))
+        leaves = [value.clone().requires_grad_() for value in [tokens, *parameters(weights)]]
+        output = module.encode([(leaves[0], mask)], with_parameters(weights, leaves[1:]))
         outputs.append(output.detach())
         gradients.append(torch.autograd.grad((output * direction).sum(), leaves))
     assert (outputs[0] - outputs[1]).abs().max() <= TOLERANCE[dtype]
@@ -112,10 +93,10 @@ def test_gradients_pass_the_finite_difference_check(module: ModuleType) -> None:
     weights = make_weights(TINY, dtype=torch.float64)
     tokens, mask = make_tokens(TINY, dtype=torch.float64)
     # Absent tokens hold values around 50: their zero gradient must come from the mask, not from small numbers.
-    leaves = [value.clone().requires_grad_() for value in [tokens, *_tensors(weights)]]
+    leaves = [value.clone().requires_grad_() for value in [tokens, *parameters(weights)]]
 
     def run(*values: Tensor) -> Tensor:
-        return module.encode([(values[0], mask)], _rebuild(weights, list(values[1:])))
+        return module.encode([(values[0], mask)], with_parameters(weights, list(values[1:])))
 
     assert torch.autograd.gradcheck(run, leaves, eps=1e-6, atol=1e-6)
 
@@ -148,9 +129,9 @@ def test_groups_of_windows_give_what_each_gives_alone_and_share_gradients(backen
     weights = make_weights(TINY, dtype=torch.float64)
     tokens, _ = make_tokens(TINY, dtype=torch.float64)
     groups = [(tokens[:, :count], torch.ones(TINY.batch, count, dtype=torch.bool)) for count in (5, 3, 1)]
-    leaves = [value.clone().requires_grad_() for value in _tensors(weights)]
-    together = encode_groups(groups, _rebuild(weights, leaves), backend=backend)
-    alone = torch.cat([encode(*group, _rebuild(weights, leaves), backend=backend) for group in groups])
+    leaves = [value.clone().requires_grad_() for value in parameters(weights)]
+    together = encode_groups(groups, with_parameters(weights, leaves), backend=backend)
+    alone = torch.cat([encode(*group, with_parameters(weights, leaves), backend=backend) for group in groups])
     assert (together - alone).abs().max() < 1e-12
     gradients = [torch.autograd.grad(value.square().sum(), leaves) for value in (together, alone)]
     assert all((a - b).abs().max() < 1e-10 for a, b in zip(*gradients, strict=True))
