@@ -63,6 +63,7 @@ def test_a_run_leaves_weights_card_metrics_settings_and_provenance(trained):
     assert card.test_clips == ("toy/sway-0", "toy/sway-1")
     assert [(source.name, source.licence, source.sequences) for source in card.sources] == [("toy", "unknown", 18)]
     assert card.errors == result.errors
+    assert str(out) not in result.weights.with_suffix(".json").read_text()
     rows = [json.loads(line) for line in (out / train.METRICS_FILE).read_text().splitlines()]
     assert [row["step"] for row in rows] == [125, 250]
     assert rows[1]["train"]["loss"] < rows[0]["train"]["loss"]
