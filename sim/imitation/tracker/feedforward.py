@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
-from scipy.optimize import nnls
 
 from sim.humanoid import Humanoid
+from sim.imitation.tracker.contact_forces import NEWTON_STEPS, ridge_nonnegative_exact
 from sim.imitation.tracker.contacts import contact_candidates, pyramid_edges
 from sim.imitation.tracker.reference import ReferenceTrajectory
 
@@ -33,6 +33,8 @@ TARGET_QUANTUM = 2.0**-13
 """Base targets are whole multiples of this [rad]."""
 TORQUE_CLIP = 200.0
 """Feed-forward torque is limited to this [N·m] at 70 kg."""
+ROOT_WEIGHT = np.array([1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
+"""Weights of the root's force and moment rows."""
 SAMPLE_RATE = 60.0
 """Rate at which the inverse dynamics is solved [Hz]; linear in between."""
 
@@ -57,7 +59,7 @@ def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np
     stride = max(1, round(1.0 / (SAMPLE_RATE * reference.substep)))
     samples = np.arange(0, reference.num_samples, stride)
     torque = np.zeros((len(samples), humanoid.model.nu))
-    jacobian = np.zeros((3, model.nv))
+    jacobian, force, bias = np.zeros((len(ids), 3, model.nv)), np.zeros(model.nv), np.zeros(model.nv)
     clip = TORQUE_CLIP * humanoid.body.subject.mass / 70.0
     for row, sample in enumerate(samples):
         data.qpos[:], data.qvel[:] = reference.qpos[sample], reference.qvel[sample]
@@ -65,25 +67,24 @@ def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np
         mujoco.mj_comPos(model, data)
         mujoco.mj_crb(model, data)
         mujoco.mj_comVel(model, data)
-        bias, inertial = np.zeros(model.nv), np.zeros(model.nv)
         mujoco.mj_rne(model, data, 0, bias)
-        mujoco.mj_mulM(model, data, inertial, reference.qacc[sample])
-        force = inertial + bias
-        world = data.xpos[ids] + np.einsum("pij,pj->pi", data.xmat[ids].reshape(-1, 3, 3), points[:, :3])
+        mujoco.mj_mulM(model, data, force, reference.qacc[sample])
+        force += bias
+        world = data.xpos[ids] + np.matmul(data.xmat[ids].reshape(-1, 3, 3), points[:, :3, None])[..., 0]
         world[:, 2] -= points[:, 3]
         near = np.flatnonzero(world[:, 2] < CONTACT_HEIGHT)
+        for i, point in enumerate(near):
+            mujoco.mj_jac(model, data, jacobian[i], None, world[point], ids[point])
         if near.size:
-            columns = []
-            for point in near:
-                mujoco.mj_jac(model, data, jacobian, None, world[point], ids[point])
-                columns.append(edges @ jacobian)
-            generalised = np.concatenate(columns).T
-            scale = np.array([1.0, 1.0, 1.0, 3.0, 3.0, 3.0])
-            ridge = RIDGE * (1.0 + (np.maximum(world[near, 2], 0.0) / RIDGE_HEIGHT) ** 2)
-            rows = np.concatenate([generalised[:6] * scale[:, None], np.diag(np.repeat(ridge, len(edges)))])
-            wanted = np.concatenate([force[:6] * scale, np.zeros(rows.shape[1])])
-            share, _ = nnls(rows, wanted, maxiter=20 * rows.shape[1])
-            force = force - generalised @ share
+            wrenches = np.matmul(edges, jacobian[: near.size, :, :6]).reshape(-1, 6) * ROOT_WEIGHT
+            ridge = np.square(RIDGE * (1.0 + (np.maximum(world[near, 2], 0.0) / RIDGE_HEIGHT) ** 2)).repeat(len(edges))
+            share = np.zeros(len(ridge))
+            if not ridge_nonnegative_exact(wrenches, ridge, force[:6] * ROOT_WEIGHT, share):
+                raise RuntimeError(
+                    f"contact forces of sample {sample} found no active set in {NEWTON_STEPS} Newton steps"
+                )
+            push = share.reshape(-1, len(edges)) @ edges
+            force -= np.einsum("pi,piv->v", push, jacobian[: near.size])
         torque[row] = np.clip(force[humanoid.ctrl_dof], -clip, clip)
     time = np.arange(reference.num_samples)
     return np.stack([np.interp(time, samples, torque[:, servo]) for servo in range(model.nu)], axis=1)

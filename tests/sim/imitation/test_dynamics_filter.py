@@ -11,7 +11,7 @@ from scipy.optimize import nnls
 from dataset import rotation
 from dataset.kinematics import forward_kinematics
 from dataset.skeleton import BODY_INDEX, FEET, MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR, PARENTS
-from sim.imitation.tracker.contact_forces import ridge_nonnegative, supply_frames
+from sim.imitation.tracker.contact_forces import LANES, ridge_nonnegative, ridge_nonnegative_exact, supply_frames
 from sim.imitation.tracker.dynamics_filter import filter_motion, smallest_shift
 from sim.imitation.tracker.floor_demand import floor_demand
 from sim.imitation.tracker.pose_shift import normal_equations
@@ -53,14 +53,21 @@ def test_contact_forces_agree_with_scipys_nnls(count):
         rows = np.concatenate([columns.T, np.diag(np.sqrt(ridge))])
         np.testing.assert_allclose(force, nnls(rows, np.r_[wanted, np.zeros(count)])[0], atol=1e-6)
     assert np.all(force >= 0.0)
+    exact = np.zeros(count)
+    assert ridge_nonnegative_exact(columns, ridge, wanted, exact)
+    np.testing.assert_allclose(exact, force, atol=1e-6)
+    missing_wrench = wanted - columns.T @ exact
+    np.testing.assert_allclose(exact, np.maximum(0.0, columns @ missing_wrench) / ridge, atol=1e-10)  # optimality
 
 
 def test_frames_are_solved_each_by_itself_with_the_compliance_of_their_active_forces():
     generator = np.random.default_rng(3)
-    offsets = np.array([0, 8, 8, 28])
-    columns, ridge = generator.normal(size=(28, 6)), generator.uniform(0.1, 1.0, size=28)
-    wanted, rest, compliance = generator.normal(size=(3, 6)), np.zeros((3, 6)), np.zeros((3, 6, 6))
-    together = np.zeros(28)
+    frames = LANES + 3  # more than are solved side by side; with and without contact
+    offsets = np.r_[0, 8, 8, 28, 28 + np.cumsum(generator.integers(0, 25, size=frames - 3))]
+    count = offsets[-1]
+    columns, ridge = generator.normal(size=(count, 6)), generator.uniform(0.1, 1.0, size=count)
+    wanted, rest = generator.normal(size=(frames, 6)), np.zeros((frames, 6))
+    compliance, together = np.zeros((frames, 6, 6)), np.zeros(count)
     supply_frames(columns, ridge, offsets, wanted, together, 300, rest, compliance)
     for t, (first, last) in enumerate(itertools.pairwise(offsets)):
         alone = np.zeros(last - first)
