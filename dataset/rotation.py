@@ -20,17 +20,27 @@ _SMALL_ANGLE = 1e-8
 def multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Hamilton product `left ⊗ right`, shapes (..., 4) broadcast."""
     left, right = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
-    aw, ax, ay, az = np.moveaxis(left, -1, 0)
-    bw, bx, by, bz = np.moveaxis(right, -1, 0)
-    return np.stack(
-        (
-            aw * bw - ax * bx - ay * by - az * bz,
-            aw * bx + ax * bw + ay * bz - az * by,
-            aw * by - ax * bz + ay * bw + az * bx,
-            aw * bz + ax * by - ay * bx + az * bw,
-        ),
-        axis=-1,
-    )
+    aw, ax, ay, az = left[..., 0], left[..., 1], left[..., 2], left[..., 3]
+    bw, bx, by, bz = right[..., 0], right[..., 1], right[..., 2], right[..., 3]
+    w = aw * bw - ax * bx - ay * by - az * bz
+    product = np.empty((*np.shape(w), 4))
+    product[..., 0] = w
+    product[..., 1] = aw * bx + ax * bw + ay * bz - az * by
+    product[..., 2] = aw * by - ax * bz + ay * bw + az * bx
+    product[..., 3] = aw * bz + ax * by - ay * bx + az * bw
+    return product
+
+
+def cross(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Cross product of 3-vectors, shapes (..., 3) broadcast: `numpy.cross` to the last bit, without its checks of axes."""
+    ax, ay, az = left[..., 0], left[..., 1], left[..., 2]
+    bx, by, bz = right[..., 0], right[..., 1], right[..., 2]
+    x = ay * bz - az * by
+    product = np.empty((*np.shape(x), 3))
+    product[..., 0] = x
+    product[..., 1] = az * bx - ax * bz
+    product[..., 2] = ax * by - ay * bx
+    return product
 
 
 def conjugate(quat: np.ndarray) -> np.ndarray:
@@ -55,8 +65,8 @@ def rotate(quat: np.ndarray, vector: np.ndarray) -> np.ndarray:
     """Vector in the outer frame, `q v q*`, shapes (..., 4) and (..., 3) broadcast."""
     quat, vector = np.asarray(quat, dtype=np.float64), np.asarray(vector, dtype=np.float64)
     axial = quat[..., 1:]
-    twice = 2.0 * np.cross(axial, vector)
-    return vector + quat[..., :1] * twice + np.cross(axial, twice)
+    twice = 2.0 * cross(axial, vector)
+    return vector + quat[..., :1] * twice + cross(axial, twice)
 
 
 def from_rotation_vector(rotvec: np.ndarray) -> np.ndarray:
@@ -132,9 +142,9 @@ def between_vectors(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     end = end / np.linalg.norm(end, axis=-1, keepdims=True)
     start, end = np.broadcast_arrays(np.asarray(start, dtype=np.float64), np.asarray(end, dtype=np.float64))
     cosine = np.sum(start * end, axis=-1, keepdims=True)
-    quat = np.concatenate((1.0 + cosine, np.cross(start, end)), axis=-1)
+    quat = np.concatenate((1.0 + cosine, cross(start, end)), axis=-1)
     axis = np.where(np.abs(start[..., :1]) < 0.9, np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
-    opposite = np.concatenate((np.zeros_like(cosine), np.cross(start, axis)), axis=-1)
+    opposite = np.concatenate((np.zeros_like(cosine), cross(start, axis)), axis=-1)
     return normalize(np.where(cosine < -1.0 + 1e-12, opposite, quat))
 
 

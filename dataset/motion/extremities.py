@@ -18,7 +18,7 @@ from dataset import rotation
 from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics
 from dataset.motion.ground import lowest_points
-from dataset.skeleton import BODY_INDEX, FEET
+from dataset.skeleton import BODY_INDEX, FEET, PARENTS
 
 LARGEST_TOE_BEND: Final[float] = np.radians(60.0)
 """Largest extension of the toes [rad]."""
@@ -70,14 +70,21 @@ def _bent(
     joint = bodies[0]
     if not shapes:
         return quat[:, joint]
-    below = np.flatnonzero(_lowest(body, shapes, root_pos, quat) < 0.0)
+    body_pos, body_quat = forward_kinematics(body.offset, root_pos, quat)
+    below = np.flatnonzero(lowest_points(shapes, body_pos, body_quat).min(axis=1) < 0.0)
     if not len(below):
         return quat[:, joint]
+    below_pos, below_quat = body_pos[below], body_quat[below]
 
     def height(angle: np.ndarray) -> np.ndarray:
-        turned = quat[below].copy()
-        turned[:, joint] = rotation.multiply(turned[:, joint], rotation.from_axis_angle(axis, angle))
-        return _lowest(body, shapes, root_pos[below], turned)
+        """Lowest height of the shapes with the joint turned [m]; only what hangs on it moves."""
+        turned = rotation.multiply(quat[below, joint], rotation.from_axis_angle(axis, angle))
+        below_quat[:, joint] = rotation.multiply(below_quat[:, PARENTS[joint]], turned)
+        for child in bodies[1:]:
+            parent = PARENTS[child]
+            below_quat[:, child] = rotation.multiply(below_quat[:, parent], quat[below, child])
+            below_pos[:, child] = below_pos[:, parent] + rotation.rotate(below_quat[:, parent], body.offset[child])
+        return lowest_points(shapes, below_pos, below_quat).min(axis=1)
 
     angles, heights = [], []
     for sign in (1.0, -1.0) if both_ways else (1.0,):
@@ -103,8 +110,3 @@ def _bent(
     result[below] = rotation.multiply(result[below], rotation.from_axis_angle(axis, angle))
     return result
 
-
-def _lowest(body: BodyModel, shapes: Sequence, root_pos: np.ndarray, quat: np.ndarray) -> np.ndarray:
-    """Lowest height of these shapes [m], shape (T,)."""
-    body_pos, body_quat = forward_kinematics(body.offset, root_pos, quat)
-    return lowest_points(shapes, body_pos, body_quat).min(axis=1)

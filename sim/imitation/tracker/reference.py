@@ -15,6 +15,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 
+from dataset import rotation
 from dataset.schema import Motion
 from sim.humanoid import NUM_QPOS, NUM_QVEL, Humanoid
 
@@ -71,7 +72,7 @@ def _body_rates(quat: np.ndarray, step: float) -> np.ndarray:
     rate = np.gradient(quat, step, axis=0)
     w, v = quat[..., :1], quat[..., 1:]
     rate_w, rate_v = rate[..., :1], rate[..., 1:]
-    return 2.0 * (w * rate_v - rate_w * v - np.cross(v, rate_v))
+    return 2.0 * (w * rate_v - rate_w * v - rotation.cross(v, rate_v))
 
 
 def make_reference(humanoid: Humanoid, motion: Motion, *, smoothing: float = 0.03) -> ReferenceTrajectory:
