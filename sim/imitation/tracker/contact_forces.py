@@ -171,7 +171,7 @@ def _descend(block: Array, state: Array, sweeps: int, tolerance: float) -> None:
     for _ in range(sweeps):
         state[7] = 0.0
         for i in range(block.shape[0]):
-            _descend_one(block[i], state)
+            _descend_one(block[i], state)  # pyright: ignore[reportCallIssue]  (intrinsics take no typing context)
         for k in range(LANES):
             if state[7, k] < tolerance:
                 state[6, k] = 0.0
