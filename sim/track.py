@@ -44,8 +44,8 @@ class Config:
 
     clips: Annotated[tuple[str, ...], tyro.conf.Positional] = ("walk",)
     """Names of embedded clips, `embedded` for all of them, or motion files."""
-    subject: str = SUBJECTS[0].name
-    """Who imitates (`dataset.body.subjects`)."""
+    subjects: tuple[str, ...] = (SUBJECTS[0].name,)
+    """Who imitates (`dataset.body.subjects`); each imitates every clip."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds tried in turn until the clip is complete."""
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -74,6 +74,8 @@ class Row:
 
     clip: str
     """Name."""
+    subject: str
+    """Who imitates."""
     is_complete: bool
     """The replay follows the motion from its first to its last frame (`sim.imitation.assess.is_tracked_throughout`)."""
     is_exact: bool
@@ -144,9 +146,17 @@ def _solve_or_load(
             break
     best = max((*searched, *attempts), key=lambda attempt: (attempt.is_complete, attempt.tracked))
     if any(best is attempt for attempt in searched):
-        name = f"{motion.name.replace('/', '-')}_{config.subject}_{best.solution.seed}.npz"
-        save_solution(config.solutions / name, best.solution)
+        save_solution(_solution_file(config.solutions, motion, best.solution), best.solution)
     return best, retries, wall
+
+
+def _solution_file(folder: Path, motion: Motion, solution: Solution) -> Path:
+    """Where a solution is kept: its name says clip, subject and seed, and a part of the hash if another motion has the name."""
+    name = f"{motion.name.replace('/', '-')}_{solution.subject.name}_{solution.seed}"
+    file = folder / f"{name}.npz"
+    if file.exists() and load_solution(file).motion_hash != solution.motion_hash:
+        return folder / f"{name}_{solution.motion_hash[:8]}.npz"
+    return file
 
 
 def track_motion(config: Config, humanoid: Humanoid, motion: Motion, stored: StoredSolutions) -> Row:
@@ -159,16 +169,16 @@ def track_motion(config: Config, humanoid: Humanoid, motion: Motion, stored: Sto
 
         write_track_view(config.out / f"{motion.name.replace('/', '-')}.html", humanoid, reference, longest)
     return Row(
-        clip=motion.name, is_complete=best.is_complete, is_exact=best.is_exact, tracked=best.tracked, seconds=motion.duration,
-        retries=retries or best.solution.num_retries, search_rate=wall / motion.duration,
-        assessment=None if longest is None else assess(humanoid, reference, longest),
+        clip=motion.name, subject=humanoid.body.subject.name, is_complete=best.is_complete, is_exact=best.is_exact,
+        tracked=best.tracked, seconds=motion.duration, retries=retries or best.solution.num_retries,
+        search_rate=wall / motion.duration, assessment=None if longest is None else assess(humanoid, reference, longest),
     )  # fmt: skip
 
 
-def _run(arguments: tuple[Config, ClipRef, StoredSolutions]) -> tuple[list[Row], list[str]]:
-    """Rows of a clip's stretches, and what there is to say about its file."""
-    config, clip, stored = arguments
-    humanoid = make_humanoid(make_body(subject_by_name(config.subject)))
+def _run(arguments: tuple[Config, ClipRef, str, StoredSolutions]) -> tuple[list[Row], list[str]]:
+    """Rows of a clip's stretches on one subject, and what there is to say about its file."""
+    config, clip, subject, stored = arguments
+    humanoid = make_humanoid(make_body(subject_by_name(subject)))
     loaded = clip.load(humanoid.body)
     said = [f"{clip.label}: {note}" for note in loaded.notes]
     if config.explain and loaded.mapping is not None:
@@ -177,10 +187,10 @@ def _run(arguments: tuple[Config, ClipRef, StoredSolutions]) -> tuple[list[Row],
 
 
 COLUMNS = (
-    "clip", "complete", "exact", "tracked_s", "clip_s", "error_mm", "median_mm", "max_mm", "relative_mm", "force_mean_bw",
-    "peak_left_bw", "peak_right_bw", "strides_left", "strides_right", "stance_left", "stance_right", "peak1_left_bw",
-    "peak1_right_bw", "valley_left_bw", "valley_right_bw", "peak2_left_bw", "peak2_right_bw", "r_hip", "r_knee", "r_ankle",
-    "r_hip_followed", "r_knee_followed", "r_ankle_followed", "roughness", "retries", "search_s_per_s",
+    "clip", "subject", "complete", "exact", "tracked_s", "clip_s", "error_mm", "median_mm", "max_mm", "relative_mm",
+    "force_mean_bw", "peak_left_bw", "peak_right_bw", "strides_left", "strides_right", "stance_left", "stance_right",
+    "peak1_left_bw", "peak1_right_bw", "valley_left_bw", "valley_right_bw", "peak2_left_bw", "peak2_right_bw", "r_hip",
+    "r_knee", "r_ankle", "r_hip_followed", "r_knee_followed", "r_ankle_followed", "roughness", "retries", "search_s_per_s",
 )  # fmt: skip
 """Columns of the table. `r_*`: torque correlation with inverse dynamics of the motion; `r_*_followed`: of the filtered one."""
 
@@ -189,7 +199,7 @@ PER_FOOT = ("stance_share", "first_peak", "valley", "second_peak")
 
 
 def _cells(row: Row) -> list[str]:
-    cells = [row.clip, *("yes" if value else "no" for value in (row.is_complete, row.is_exact))]
+    cells = [row.clip, row.subject, *("yes" if value else "no" for value in (row.is_complete, row.is_exact))]
     cells += [f"{row.tracked:.2f}", f"{row.seconds:.2f}"]
     figures = row.assessment
     if figures is None:
@@ -232,9 +242,9 @@ def main(config: Config) -> list[Row]:
     for name in config.clips:
         clips += [names[name]] if name in names else list_clips((name,))
     stored = find_solutions([config.solutions])
-    workers = min(config.workers or os.cpu_count() or 1, len(clips))
+    workers = min(config.workers or os.cpu_count() or 1, len(clips) * len(config.subjects))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    work = [(config, clip, stored) for clip in clips]
+    work = [(config, clip, subject, stored) for subject in config.subjects for clip in clips]
     rows: list[Row] = []
     with tqdm(total=len(work), unit="clip", desc="tracking", file=sys.stderr) as bar, ExitStack() as stack:
         finished = map(_run, work)

@@ -45,6 +45,27 @@ def test_a_row_says_how_the_clip_was_followed(tracked):
     assert all(-1.0 <= float(cells[name]) <= 1.0 for name in ("r_knee", "r_knee_followed"))
 
 
+def test_another_motion_of_the_same_name_does_not_overwrite_a_solution(tracked, tmp_path, arm_swing):
+    config, _ = tracked
+    (tmp_path / "swing.txt").write_text(arm_swing(1.5))
+    folder = tmp_path / "solutions"
+    copied = folder / stored(config).name
+    save_solution(copied, load_solution(stored(config)))
+    track.main(
+        dataclasses.replace(config, clips=(str(tmp_path / "swing.txt"),), solutions=folder, view=False, table=None)
+    )
+    hashes = {load_solution(path).motion_hash for path in folder.glob("*.npz")}
+    assert len(hashes) == 2 and load_solution(copied).motion_hash == load_solution(stored(config)).motion_hash
+
+
+def test_every_subject_imitates_every_clip(tracked, tmp_path):
+    config, [row] = tracked
+    both = ("neutral172", "female163")
+    rows = track.main(dataclasses.replace(config, subjects=both, solutions=tmp_path, view=False, table=None))
+    assert [(r.clip, r.subject) for r in rows] == [(row.clip, subject) for subject in both]
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
 def test_the_animation_shows_the_imitation_beside_the_motion(tracked):
     [page] = tracked[0].out.glob("*.html")
     text = page.read_text(encoding="utf-8")
