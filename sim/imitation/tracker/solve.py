@@ -33,7 +33,11 @@ def _stretch_solution(stretch: TrackedStretch) -> StretchSolution:
     return StretchSolution(stretch.start, stretch.offsets, hashes, millimetres)
 
 
-@lru_cache(maxsize=2)
+REMEMBERED = 2
+"""References that `followed_reference` keeps."""
+
+
+@lru_cache(maxsize=REMEMBERED)
 def _followed(key: tuple[str, str], work: _Work) -> tuple[ReferenceTrajectory, np.ndarray]:
     reference = feasible_reference(work.humanoid, work.motion)
     return reference, base_targets(work.humanoid, reference, feedforward_torque(work.humanoid, reference))
