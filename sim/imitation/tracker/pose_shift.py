@@ -120,8 +120,11 @@ def shift_poses(
     weight = np.full(model.nv, POSE_WEIGHT)
     weight[:3], weight[3:6] = 1e-6, ROOT_WEIGHT
     moved, parents, back = qpos.copy(), np.array(PARENTS), np.zeros(model.nv)
-    for _ in range(GAUSS_NEWTON_STEPS):
-        normal = np.tile(np.diag(weight), (len(qpos), 1, 1))
+    for done in range(GAUSS_NEWTON_STEPS):
+        if done:
+            pos, frame = kinematics(moved)
+        normal = np.zeros((len(qpos), model.nv, model.nv))
+        np.einsum("tvv->tv", normal)[:] = weight
         right = np.zeros((len(qpos), model.nv))
         for t in range(len(qpos)):
             mujoco.mj_differentiatePos(model, back, 1.0, moved[t], qpos[t])
@@ -131,5 +134,4 @@ def shift_poses(
         step = np.linalg.solve(normal, right[..., None])[..., 0]
         for t in range(len(qpos)):
             mujoco.mj_integratePos(model, moved[t], step[t], 1.0)
-        pos, frame = kinematics(moved)
     return moved
