@@ -5,6 +5,7 @@ import dataclasses
 import mujoco
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from dataset import rotation
 from dataset.kinematics import forward_kinematics
@@ -12,7 +13,7 @@ from dataset.motion.ground import center_of_mass
 from dataset.skeleton import FEET, GRAVITY
 from sim.imitation.tracker.dynamics_filter import feasible_reference
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque, rotation_vector
-from sim.imitation.tracker.reference import make_reference
+from sim.imitation.tracker.reference import _smooth, make_reference
 
 
 def test_velocities_are_those_that_carry_the_positions_forward(standing, sway):
@@ -72,3 +73,12 @@ def test_rotation_vector_is_short_whatever_the_sign_of_the_quaternion():
     vectors = rotation_vector(quat)
     np.testing.assert_allclose(vectors[0], vectors[1])
     assert np.linalg.norm(vectors[0]) == pytest.approx(2.0 * np.arctan2(0.8, 0.6))
+
+
+@pytest.mark.parametrize(("frames", "shape"), [(600, (24, 4)), (40, (3,)), (30, (24, 4))])
+def test_smoothing_is_scipys_gaussian_of_the_odd_reflection(frames, shape):
+    values = np.random.default_rng(frames).normal(size=(frames, *shape)).cumsum(axis=0)
+    pad = min(58, frames - 1)
+    padded = np.concatenate([2 * values[:1] - values[pad:0:-1], values, 2 * values[-1:] - values[-2 : -pad - 2 : -1]])
+    expected = gaussian_filter1d(padded, 14.4, axis=0, mode="nearest")[pad : pad + frames]
+    np.testing.assert_allclose(_smooth(values, 14.4), expected, rtol=1e-14, atol=1e-14)
