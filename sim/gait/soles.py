@@ -1,0 +1,88 @@
+"""Soles levelled on the data: while a loaded foot rests, its sole is horizontal and at z = 0.
+
+Masses and joint centres say nothing about shoes, and a laboratory's kinematics may stand a centimetre in or over the plates.
+What counts for contact is where the foot is when it carries load and does not move: there lies the ground.
+
+Axis legend: T frames, F = 2 feet.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from dataset.lab.plates import center_of_pressure
+from dataset.skeleton import GRAVITY
+from sim.gait.body import GaitBody, Sole
+from sim.gait.kinematics import place
+from sim.gait.segments import FEET
+
+RESTING_TURN = 0.6
+"""Angular speed below which a foot rests [rad/s]."""
+RESTING_LOAD = 0.3
+"""Share of the body weight above which a foot is loaded."""
+FEWEST_FRAMES = 5
+"""Resting frames that a foot needs."""
+COP_LOAD = 0.1
+"""Share of the body weight above which a centre of pressure counts for the length of the sole."""
+SOLE_MARGIN = 0.01
+"""What the contact rectangle reaches beyond the centres of pressure [m]: a pressure centre at an edge is a foot that tips."""
+
+
+def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarray) -> GaitBody:
+    """The body with soles that are horizontal and at z = 0 while the loaded feet rest, as long as the pressure reaches.
+
+    The sole's normal in the foot is the mean of the vertical over the resting frames, its height the mean height there. The
+    contact rectangle runs from the anatomical heel, or the rearmost centre of pressure, to the foremost one (1st and 99th
+    percentile over frames with 10 % of the body weight) with a margin of 1 cm.
+
+    Args:
+        body: The person.
+        qpos: Poses, shape (T, 24).
+        rate: Frames per second [Hz].
+        wrench: Force and moment about the world origin on each foot, in the world of the poses, shape (T, F, 6); NaN where
+            not measured.
+
+    Raises:
+        ValueError: a foot that never rests under load.
+    """
+    placement = place(body, qpos)
+    weight = body.total_mass * GRAVITY
+    soles: list[Sole] = []
+    for foot, segment in enumerate(FEET):
+        rot, origin = placement.rot[:, segment], placement.origin[:, segment]
+        turn = np.einsum("tij,tik->tjk", rot[1:], rot[:-1])
+        angle = np.arccos(np.clip(0.5 * (np.trace(turn, axis1=1, axis2=2) - 1.0), -1.0, 1.0)) * rate
+        speed = np.append(angle, angle[-1])
+        force = np.nan_to_num(wrench[:, foot])
+        rests = (force[:, 2] > RESTING_LOAD * weight) & (speed < RESTING_TURN)
+        if rests.sum() < FEWEST_FRAMES:
+            raise ValueError(
+                f"{body.name}: forces of the {('left', 'right')[foot]} foot: expected at least {FEWEST_FRAMES} frames in which the "
+                f"loaded foot rests flat, found {int(rests.sum())}; check that the plates belong to these feet"
+            )
+        soles.append(_levelled(body.soles[foot], rot, origin, force, rests, weight))
+    return dataclasses.replace(body, soles=(soles[0], soles[1]))
+
+
+def _levelled(
+    sole: Sole, rot: np.ndarray, origin: np.ndarray, wrench: np.ndarray, rests: np.ndarray, weight: float
+) -> Sole:
+    normal = rot[rests, 2].mean(axis=0)  # rows of the world's z axis in the foot's frame
+    normal /= np.linalg.norm(normal)
+    ahead = sole.rot_fs[:, 0] - (sole.rot_fs[:, 0] @ normal) * normal
+    ahead /= np.linalg.norm(ahead)
+    axes = np.column_stack([ahead, np.cross(normal, ahead), normal])
+    height = float(np.mean(origin[rests, 2] + rot[rests, 2] @ sole.center))
+    center = sole.center - height * normal
+    pressed = wrench[:, 2] > COP_LOAD * weight
+    point = np.column_stack([center_of_pressure(wrench[pressed]), np.zeros(int(pressed.sum()))])
+    local = np.einsum("tji,tj->ti", rot[pressed], point - origin[pressed])
+    along = (local - center) @ axes[:, 0]
+    back = min(-0.5 * sole.foot_length, float(np.percentile(along, 1)) - SOLE_MARGIN)
+    front = float(np.percentile(along, 99)) + SOLE_MARGIN
+    middle = center + 0.5 * (back + front) * axes[:, 0]
+    return dataclasses.replace(
+        sole, center=middle, rot_fs=axes, half_length=0.5 * (front - back), heel=sole.heel - 0.5 * (back + front)
+    )
