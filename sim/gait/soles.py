@@ -18,7 +18,7 @@ from sim.gait.body import GaitBody, Sole
 from sim.gait.kinematics import place
 from sim.gait.segments import FEET
 
-RESTING_TURN = 0.6
+RESTING_TURN = 1.0
 """Angular speed below which a foot rests [rad/s]."""
 RESTING_LOAD = 0.3
 """Share of the body weight above which a foot is loaded."""
