@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
 from dataset.rotation import conjugate, from_rotation_vector, multiply, to_matrix
@@ -33,14 +34,6 @@ class Placement:
         return self.origin[:, segment_P] + np.einsum("tpij,pj->tpi", self.rot[:, segment_P], local_P3)
 
 
-def _turn(axis: np.ndarray, angle_T: np.ndarray) -> np.ndarray:
-    """Rodrigues' formula for unit axes (3,), shape (T, 3, 3)."""
-    x, y, z = axis
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    sine, cosine = np.sin(angle_T)[:, None, None], np.cos(angle_T)[:, None, None]
-    return np.eye(3) + sine * cross + (1.0 - cosine) * (cross @ cross)
-
-
 def place(body: GaitBody, qpos: np.ndarray) -> Placement:
     """Forward kinematics.
 
@@ -58,18 +51,58 @@ def place(body: GaitBody, qpos: np.ndarray) -> Placement:
         raise ValueError(f"qpos: expected shape (T, {NUM_QPOS}), got {qpos.shape}")
     frames = len(qpos)
     origin, rot = np.empty((frames, NUM_SEGMENTS, 3)), np.empty((frames, NUM_SEGMENTS, 3, 3))
-    axes, local_axes = np.empty((frames, NUM_COORDINATES, 3)), body.hinge_axes
-    origin[:, 0], rot[:, 0] = qpos[:, :3], to_matrix(qpos[:, 3:7])
-    for segment in range(1, NUM_SEGMENTS):
-        parent = PARENTS[segment]
-        origin[:, segment] = origin[:, parent] + rot[:, parent] @ body.joint_pos[segment]
-        rot[:, segment] = rot[:, parent]
-        for k in np.flatnonzero(np.array(SEGMENT_OF_COORDINATE) == segment):
-            axes[:, k] = rot[:, segment] @ local_axes[k]
-            rot[:, segment] = rot[:, segment] @ _turn(local_axes[k], qpos[:, 7 + k])
+    axes = np.empty((frames, NUM_COORDINATES, 3))
+    rot[:, 0] = to_matrix(qpos[:, 3:7])
+    _chain(np.ascontiguousarray(qpos, dtype=np.float64), body.joint_pos, body.hinge_axes, _PARENT, _CHILD, origin, rot, axes)
     return Placement(origin=origin, rot=rot, axes=axes)
 
 
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _chain(
+    # inputs
+    qpos: np.ndarray,
+    joint_pos: np.ndarray,
+    hinge_axes: np.ndarray,
+    parent: np.ndarray,
+    child: np.ndarray,
+    # outputs; the pelvis's rotation is already there
+    origin: np.ndarray,
+    rot: np.ndarray,
+    axes: np.ndarray,
+) -> None:
+    turn, turned = np.empty((3, 3)), np.empty((3, 3))
+    for t in range(len(qpos)):
+        for i in range(3):
+            origin[t, 0, i] = qpos[t, i]
+        k = 0
+        for segment in range(1, len(parent)):
+            up = parent[segment]
+            for i in range(3):
+                at = origin[t, up, i]
+                for j in range(3):
+                    at += rot[t, up, i, j] * joint_pos[segment, j]
+                    rot[t, segment, i, j] = rot[t, up, i, j]
+                origin[t, segment, i] = at
+            while k < len(child) and child[k] == segment:
+                x, y, z = hinge_axes[k]
+                sine, cosine = np.sin(qpos[t, 7 + k]), np.cos(qpos[t, 7 + k])
+                rest = 1.0 - cosine
+                # Rodrigues' formula
+                turn[0, 0], turn[0, 1], turn[0, 2] = cosine + x * x * rest, x * y * rest - z * sine, x * z * rest + y * sine
+                turn[1, 0], turn[1, 1], turn[1, 2] = x * y * rest + z * sine, cosine + y * y * rest, y * z * rest - x * sine
+                turn[2, 0], turn[2, 1], turn[2, 2] = x * z * rest - y * sine, y * z * rest + x * sine, cosine + z * z * rest
+                for i in range(3):
+                    r0, r1, r2 = rot[t, segment, i, 0], rot[t, segment, i, 1], rot[t, segment, i, 2]
+                    axes[t, k, i] = r0 * x + r1 * y + r2 * z
+                    for j in range(3):
+                        turned[i, j] = r0 * turn[0, j] + r1 * turn[1, j] + r2 * turn[2, j]
+                for i in range(3):
+                    for j in range(3):
+                        rot[t, segment, i, j] = turned[i, j]
+                k += 1
+
+
+_PARENT, _CHILD = np.array(PARENTS), np.array(SEGMENT_OF_COORDINATE)
 _DESCENDANTS = np.zeros((NUM_COORDINATES, NUM_SEGMENTS), dtype=bool)
 for _k, _child in enumerate(SEGMENT_OF_COORDINATE):
     for _segment in range(NUM_SEGMENTS):
