@@ -98,8 +98,8 @@ def _cells(row: Row) -> list[str]:
     ]  # fmt: skip
 
 
-def write_table(stem: Path, rows: Iterable[Row]) -> None:
-    """Write the table as `stem.csv` and, to be read, `stem.md`."""
+def write_table(stem: Path, rows: Iterable[Row], refused: Iterable[str] = ()) -> None:
+    """Write the table as `stem.csv` and, to be read, `stem.md`; trials that were refused follow there with the reason."""
     lines = [_cells(row) for row in rows]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([COLUMNS, *lines])
@@ -110,4 +110,6 @@ def write_table(stem: Path, rows: Iterable[Row]) -> None:
         " wrench on the pelvis that motion and measured forces leave unexplained (root mean square).", "",
         "| " + " | ".join(COLUMNS) + " |", "|" + "-|" * len(COLUMNS),
     ]  # fmt: skip
-    write_text(stem.with_suffix(".md"), "\n".join(head + ["| " + " | ".join(line) + " |" for line in lines]) + "\n")
+    tail = ["", "Refused:", "", *(f"- {reason}" for reason in refused)] if refused else []
+    table = ["| " + " | ".join(line) + " |" for line in lines]
+    write_text(stem.with_suffix(".md"), "\n".join([*head, *table, *tail]) + "\n")

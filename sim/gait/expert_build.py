@@ -28,6 +28,9 @@ from sim.gait.smooth import SmoothMotion, smooth_motion
 from sim.gait.soles import level_soles
 from sim.gait.sources import Measured
 
+SHORTEST = 0.5
+"""Walking with known forces that an expert needs [s]."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertConfig:
@@ -95,16 +98,16 @@ def build_expert(measured: Measured, analysis: Analysis, config: ExpertConfig) -
     """The expert of an analysed trial.
 
     Raises:
-        ValueError: fewer than a second with known forces.
+        ValueError: less than half a second with known forces.
     """
     forces, body = analysis.forces, analysis.gait.body
     start, stop, notes = _window(analysis, config)
     count = int(np.ceil((stop - start) * config.rate - 1e-6)) + 1  # the last strike lies between two frames
     count -= start + (count - 1) / config.rate > analysis.motion.stop
     grid = start + np.arange(count) / config.rate
-    if len(grid) < config.rate:
+    if len(grid) < SHORTEST * config.rate:
         raise ValueError(
-            f"{measured.trial.path}: forces: expected at least a second of walking with known forces, found {len(grid) / config.rate:.2f} s; "
+            f"{measured.trial.path}: forces: expected at least {SHORTEST} s of walking with known forces, found {len(grid) / config.rate:.2f} s; "
             "give a longer trial or one with more plates"
         )
     qpos, qvel, qacc = analysis.motion.at(grid)
