@@ -73,7 +73,9 @@ class GaitBody:
                 raise ValueError(f"GaitBody.{field}: expected finite values of shape {shape}, got {value.shape}")
         if not (self.mass > 0).all():
             at = int(self.mass.argmin())
-            raise ValueError(f"GaitBody.mass: expected positive masses, found {self.mass[at]:g} kg for the {SEGMENTS[at]}")
+            raise ValueError(
+                f"GaitBody.mass: expected positive masses, found {self.mass[at]:g} kg for the {SEGMENTS[at]}"
+            )
 
     @property
     def total_mass(self) -> float:

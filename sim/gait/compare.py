@@ -60,7 +60,9 @@ def compare_moments(measured: Measured, analysis: Analysis) -> list[Row]:
     known = np.isfinite(analysis.wrench).all(axis=(1, 2))
     if len(measured.shipped_time):
         tolerance = 1e-6
-        known &= (analysis.time >= measured.shipped_time[0] - tolerance) & (analysis.time <= measured.shipped_time[-1] + tolerance)
+        known &= (analysis.time >= measured.shipped_time[0] - tolerance) & (
+            analysis.time <= measured.shipped_time[-1] + tolerance
+        )
     force = np.sqrt((analysis.dynamics.residual_force[known] ** 2).mean(axis=0)) / weight
     shared = {
         "trial": measured.name, "frames": int(known.sum()), "fit_mm": 1e3 * measured.error,

@@ -39,7 +39,9 @@ class PhysicsConfig:
     """Kp of equation 2 [N·m/rad]. Not in the paper, which takes 'preset' ones from RFC: its configuration 0506."""
     damping: JointGains = field(default_factory=lambda: JointGains(trunk=100.0, hip=50.0, knee=50.0, ankle=40.0))
     """Kd of equation 2 [N·m·s/rad]: a tenth of Kp as in RFC (which doubles it in one configuration)."""
-    torque_limit: JointGains = field(default_factory=lambda: JointGains(trunk=400.0, hip=400.0, knee=400.0, ankle=400.0))
+    torque_limit: JointGains = field(
+        default_factory=lambda: JointGains(trunk=400.0, hip=400.0, knee=400.0, ankle=400.0)
+    )
     """Largest joint torque [N·m]. Not in the paper. RFC's 150 at the ankle is what an adult of 86 kg reaches in walking."""
     contact_margin: float = 0.05
     """Distance at which the contact force starts [m] (paper). On the foot's points only: MuJoCo adds the margins of a pair."""

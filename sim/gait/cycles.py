@@ -57,5 +57,7 @@ def mean_and_spread(cycles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     filled = np.where(known, cycles, 0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = filled.sum(axis=0) / np.where(count > 0, count, np.nan)
-        spread = np.sqrt((np.where(known, cycles - mean, 0.0) ** 2).sum(axis=0) / np.where(count > 1, count - 1, np.nan))
+        spread = np.sqrt(
+            (np.where(known, cycles - mean, 0.0) ** 2).sum(axis=0) / np.where(count > 1, count - 1, np.nan)
+        )
     return mean, spread

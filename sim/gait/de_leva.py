@@ -59,7 +59,9 @@ def stature_of_legs(lengths: BodyLengths, sex: float) -> float:
     return leg / (printed * 1e-3) * _mix(_STATURE, sex)
 
 
-def body_of_lengths(lengths: BodyLengths, *, mass: float, stature: float | None = None, sex: float = 0.5, name: str = "") -> GaitBody:
+def body_of_lengths(
+    lengths: BodyLengths, *, mass: float, stature: float | None = None, sex: float = 0.5, name: str = ""
+) -> GaitBody:
     """Body of a person from segment lengths and mass.
 
     Args:
@@ -76,7 +78,9 @@ def body_of_lengths(lengths: BodyLengths, *, mass: float, stature: float | None 
         raise ValueError(f"mass: expected 10 to 300 kg, got {mass:g}; give the body mass in kg")
     stature = stature_of_legs(lengths, sex) if stature is None else stature
     if not 0.6 < stature < 2.6:
-        raise ValueError(f"stature: expected 0.6 to 2.6 m, got {stature:g}; check the markers' unit and the static trial")
+        raise ValueError(
+            f"stature: expected 0.6 to 2.6 m, got {stature:g}; check the markers' unit and the static trial"
+        )
     scale = stature / _mix(_STATURE, sex)
     fractions = mass_fractions(sex)
     trunk = {part: _trunk_part(part, sex) for part in _TRUNK_PARTS}
@@ -118,7 +122,14 @@ def body_of_lengths(lengths: BodyLengths, *, mass: float, stature: float | None 
 
 
 def _upper_body(
-    mass: float, share: float, middle: tuple, upper: tuple, fractions: dict[str, float], stature: float, scale: float, sex: float
+    mass: float,
+    share: float,
+    middle: tuple,
+    upper: tuple,
+    fractions: dict[str, float],
+    stature: float,
+    scale: float,
+    sex: float,
 ) -> list[tuple[float, np.ndarray, np.ndarray]]:
     """Middle and upper trunk, head and hanging arms about the waist: mass, centre, inertia of each."""
     parts, base = [], 0.0

@@ -168,9 +168,7 @@ class GaitEnvironment:
         quat = from_matrix(features.tilt) if self.config.is_heading_free else self.qpos[:, 3:7]
         return observe(features, self.qpos, self.qvel, self._phase[self._frame], quat)
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """One control step of all environments.
 
         Args:
@@ -186,7 +184,9 @@ class GaitEnvironment:
             ValueError: wrong shape or a value that is not finite.
         """
         if action.shape != (self.num_envs, ACTION_SIZE) or not np.isfinite(action).all():
-            raise ValueError(f"action: expected finite values of shape ({self.num_envs}, {ACTION_SIZE}), got {action.shape}")
+            raise ValueError(
+                f"action: expected finite values of shape ({self.num_envs}, {ACTION_SIZE}), got {action.shape}"
+            )
         action = action.astype(np.float64)
         self._frame += 1
         self._age += 1
@@ -206,7 +206,9 @@ class GaitEnvironment:
             fresh, _, _ = motion_features(self.gait.body, self.qpos[ended], self.qvel[ended])
             observation = observation.copy()
             quat = from_matrix(fresh.tilt) if self.config.is_heading_free else self.qpos[ended, 3:7]
-            observation[ended] = observe(fresh, self.qpos[ended], self.qvel[ended], self._phase[self._frame[ended]], quat)
+            observation[ended] = observe(
+                fresh, self.qpos[ended], self.qvel[ended], self._phase[self._frame[ended]], quat
+            )
         return observation, reward.astype(np.float32), terminated, truncated, info
 
     def equilibrium(self, action: np.ndarray) -> np.ndarray:
@@ -234,9 +236,7 @@ class GaitEnvironment:
         states = np.empty((count, substeps + 1, _NUM_STATE))
         states[:, 0] = self._state
         states[:, 0, 0] = _CLOCK_START
-        after, sensors = self._pool.rollout(
-            self.gait.model, self._data, states[:, 0], controls, control_spec=_CONTROL
-        )
+        after, sensors = self._pool.rollout(self.gait.model, self._data, states[:, 0], controls, control_spec=_CONTROL)
         states[:, 1:] = after
         elapsed = states[:, -1, 0] - _CLOCK_START
         is_sound = (np.abs(elapsed - config.physics.control_interval) < 0.5 * config.physics.substep) & np.isfinite(
@@ -316,4 +316,6 @@ def _check(expert: Expert, config: EnvironmentConfig, num_envs: int, num_threads
             "use a trial on an instrumented treadmill, or cut the expert"
         )
     if kinetic.cop_swing == "middle" and kinetic.cop_frame != "foot":
-        raise ValueError("cop_swing: expected another rule than 'middle' in the world frame, which has no middle; use cop_frame 'foot'")
+        raise ValueError(
+            "cop_swing: expected another rule than 'middle' in the world frame, which has no middle; use cop_frame 'foot'"
+        )

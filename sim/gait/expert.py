@@ -93,7 +93,9 @@ def describe(expert: Expert, rows: list[Row]) -> list[str]:
     ]
     for row in rows:
         if row.joint:
-            lines.append(f"{row.joint:15s} RMSE {row.rmse:.3f} N·m/kg  r {row.r:.3f}  (range {row.span:.2f}; {row.reference})")
+            lines.append(
+                f"{row.joint:15s} RMSE {row.rmse:.3f} N·m/kg  r {row.r:.3f}  (range {row.span:.2f}; {row.reference})"
+            )
     for note in facts["notes"]:
         lines.append(("warning: " if note.startswith("Header") else "note: ") + note)
     return lines

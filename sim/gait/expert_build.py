@@ -90,7 +90,14 @@ def analyse(measured: Measured, config: ExpertConfig, physics: PhysicsConfig | N
     gait = make_gait_model(body, physics)
     dynamics = inverse_dynamics(gait, qpos, qvel, qacc, wrench)
     return Analysis(
-        gait=gait, ground=ground, motion=motion, forces=forces, time=trial.time, qpos=qpos, wrench=wrench, dynamics=dynamics
+        gait=gait,
+        ground=ground,
+        motion=motion,
+        forces=forces,
+        time=trial.time,
+        qpos=qpos,
+        wrench=wrench,
+        dynamics=dynamics,
     )
 
 
@@ -141,7 +148,11 @@ def _window(analysis: Analysis, config: ExpertConfig) -> tuple[float, float, lis
     if len(inside) < 2:
         return low, high, []
     kept = inside[-(config.cycles + 1) :]
-    notes = [] if len(kept) == config.cycles + 1 else [f"{len(kept) - 1} cycles with known forces where {config.cycles} were asked for."]
+    notes = (
+        []
+        if len(kept) == config.cycles + 1
+        else [f"{len(kept) - 1} cycles with known forces where {config.cycles} were asked for."]
+    )
     return kept[0], kept[-1], notes
 
 
@@ -182,7 +193,9 @@ def _facts(measured: Measured, analysis: Analysis, config: ExpertConfig, notes: 
         "trial": measured.trial.path.rsplit("/", 1)[-1],
         "fit_error_mm": round(1e3 * measured.error, 3),
         "fit_error_mm_by_segment": {
-            name: round(float(1e3 * value), 3) for name, value in zip(SEGMENTS, measured.segment_error) if np.isfinite(value)
+            name: round(float(1e3 * value), 3)
+            for name, value in zip(SEGMENTS, measured.segment_error)
+            if np.isfinite(value)
         },
         "belt_speed": float(np.linalg.norm(analysis.ground.belt_velocity)),
         "walking_speed": analysis.forces.walking_speed,

@@ -69,7 +69,9 @@ def save_expert(path: str | os.PathLike[str], expert: Expert) -> None:
     soles = []
     for side, sole in zip("lr", expert.body.soles):
         arrays |= {f"sole_{side}/center": sole.center, f"sole_{side}/rot_fs": sole.rot_fs}
-        soles.append({name: float(getattr(sole, name)) for name in ("half_length", "half_width", "heel", "foot_length")})
+        soles.append(
+            {name: float(getattr(sole, name)) for name in ("half_length", "half_width", "heel", "foot_length")}
+        )
     said = {
         "version": _VERSION, "name": expert.name, "rate": expert.rate, "facts": dict(expert.facts), "soles": soles,
         "body": {"name": expert.body.name, "notes": list(expert.body.notes)},

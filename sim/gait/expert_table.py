@@ -71,7 +71,9 @@ def trials(data: Path) -> list[tuple[str, TrialFiles, float | None]]:
 def main(config: Config) -> list[Row]:
     """Analyse every trial and write the table."""
     if "IMDYLAB_DATA" not in os.environ:
-        raise ValueError("IMDYLAB_DATA: expected the folder of the laboratory data, found none; set it to where they are unpacked")
+        raise ValueError(
+            "IMDYLAB_DATA: expected the folder of the laboratory data, found none; set it to where they are unpacked"
+        )
     rows: list[Row] = []
     refused: list[str] = []
     for name, files, mass in trials(Path(os.environ["IMDYLAB_DATA"])):

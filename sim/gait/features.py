@@ -40,9 +40,7 @@ def motion_features(body: GaitBody, qpos: np.ndarray, qvel: np.ndarray) -> tuple
     placement = place(body, qpos)
     facing = heading(placement.rot[:, 0])
     ends = [placement.points(np.array([_TRUNK]), 2.0 * body.com[_TRUNK][None])]
-    ends += [
-        placement.points(np.array([segment]), body.soles[foot].center[None]) for foot, segment in enumerate(FEET)
-    ]
+    ends += [placement.points(np.array([segment]), body.soles[foot].center[None]) for foot, segment in enumerate(FEET)]
     reach = np.concatenate(ends, axis=1) - placement.origin[:, :1]
     parents = list(PARENTS[1:])
     features = MotionFeatures(
@@ -72,5 +70,6 @@ def observe(
     sign = np.where(quat[:, :1] < 0, -1.0, 1.0)
     spin = np.einsum("bij,bj->bi", features.tilt, features.spin)
     return np.concatenate(
-        [features.height[:, None], sign * quat, qpos[:, 7:], features.velocity, spin, qvel[:, 6:], phase[:, None]], axis=1
+        [features.height[:, None], sign * quat, qpos[:, 7:], features.velocity, spin, qvel[:, 6:], phase[:, None]],
+        axis=1,
     ).astype(np.float32)

@@ -56,7 +56,9 @@ def start_poses(body: GaitBody, segment_P: np.ndarray, local_P3: np.ndarray, poi
     seen = np.isfinite(points_TP3[:, mine]).all(axis=2)
     good = np.flatnonzero(seen.sum(axis=1) >= 3)
     if len(good) == 0:
-        raise ValueError("points: expected three points of the pelvis in some frame, found none; the pelvis cannot be placed")
+        raise ValueError(
+            "points: expected three points of the pelvis in some frame, found none; the pelvis cannot be placed"
+        )
     for frame in good:
         local, world = local_P3[mine][seen[frame]], points_TP3[frame, mine][seen[frame]]
         rot, origin = rigid_fit(local, world)
@@ -106,7 +108,9 @@ def fit_poses(
     weights = np.ones(count) if weight_P is None else weight_P
     empty = ~np.isfinite(points_TP3).all(axis=2).any(axis=1)
     if empty.any():
-        raise ValueError(f"points: expected points in every frame, found none in {int(empty.sum())}, the first {int(empty.argmax())}")
+        raise ValueError(
+            f"points: expected points in every frame, found none in {int(empty.sum())}, the first {int(empty.argmax())}"
+        )
     qpos = start_poses(body, segment_P, local_P3, points_TP3) if start is None else start.copy()
     most, error = 0, np.empty(points_TP3.shape[:2])
     for low in range(0, len(qpos), _BATCH):
@@ -165,5 +169,8 @@ def _solve(
 def segment_rms(fit: PoseFit, segment_P: np.ndarray) -> np.ndarray:
     """Root mean square distance of each segment's points [m], shape (8,); NaN for a segment without points."""
     return np.array(
-        [np.sqrt(np.nanmean(fit.error[:, segment_P == s] ** 2)) if (segment_P == s).any() else np.nan for s in range(NUM_SEGMENTS)]
+        [
+            np.sqrt(np.nanmean(fit.error[:, segment_P == s] ** 2)) if (segment_P == s).any() else np.nan
+            for s in range(NUM_SEGMENTS)
+        ]
     )

@@ -60,7 +60,9 @@ def foot_forces(trial: LabTrial, cutoff: float) -> FootForces:
     measured = measure_feet(trial)
     rate = (len(measured.time) - 1) / float(measured.time[-1] - measured.time[0])
     vertical = measured.wrench[:, :, 2]
-    loaded = [merge_short(vertical[:, foot] > LOAD_THRESHOLD, max(2, round(SHORTEST_STANCE * rate))) for foot in range(2)]
+    loaded = [
+        merge_short(vertical[:, foot] > LOAD_THRESHOLD, max(2, round(SHORTEST_STANCE * rate))) for foot in range(2)
+    ]
     _refuse_single_channel(trial, measured.contact.foot, loaded)
     strikes = tuple(
         np.array([measured.time[start] for start, _ in intervals(state) if start > 0], dtype=float) for state in loaded

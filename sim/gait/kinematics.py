@@ -53,7 +53,16 @@ def place(body: GaitBody, qpos: np.ndarray) -> Placement:
     origin, rot = np.empty((frames, NUM_SEGMENTS, 3)), np.empty((frames, NUM_SEGMENTS, 3, 3))
     axes = np.empty((frames, NUM_COORDINATES, 3))
     rot[:, 0] = to_matrix(qpos[:, 3:7])
-    _chain(np.ascontiguousarray(qpos, dtype=np.float64), body.joint_pos, body.hinge_axes, _PARENT, _CHILD, origin, rot, axes)
+    _chain(
+        np.ascontiguousarray(qpos, dtype=np.float64),
+        body.joint_pos,
+        body.hinge_axes,
+        _PARENT,
+        _CHILD,
+        origin,
+        rot,
+        axes,
+    )
     return Placement(origin=origin, rot=rot, axes=axes)
 
 
@@ -88,9 +97,21 @@ def _chain(
                 sine, cosine = np.sin(qpos[t, 7 + k]), np.cos(qpos[t, 7 + k])
                 rest = 1.0 - cosine
                 # Rodrigues' formula
-                turn[0, 0], turn[0, 1], turn[0, 2] = cosine + x * x * rest, x * y * rest - z * sine, x * z * rest + y * sine
-                turn[1, 0], turn[1, 1], turn[1, 2] = x * y * rest + z * sine, cosine + y * y * rest, y * z * rest - x * sine
-                turn[2, 0], turn[2, 1], turn[2, 2] = x * z * rest - y * sine, y * z * rest + x * sine, cosine + z * z * rest
+                turn[0, 0], turn[0, 1], turn[0, 2] = (
+                    cosine + x * x * rest,
+                    x * y * rest - z * sine,
+                    x * z * rest + y * sine,
+                )
+                turn[1, 0], turn[1, 1], turn[1, 2] = (
+                    x * y * rest + z * sine,
+                    cosine + y * y * rest,
+                    y * z * rest - x * sine,
+                )
+                turn[2, 0], turn[2, 1], turn[2, 2] = (
+                    x * z * rest - y * sine,
+                    y * z * rest + x * sine,
+                    cosine + z * z * rest,
+                )
                 for i in range(3):
                     r0, r1, r2 = rot[t, segment, i, 0], rot[t, segment, i, 1], rot[t, segment, i, 2]
                     axes[t, k, i] = r0 * x + r1 * y + r2 * z

@@ -158,7 +158,9 @@ def _joint(
     length = np.linalg.norm(lateral - above, axis=1, keepdims=True)
     bone = _unit(above - lateral)
     across = _unit(outward - (outward * bone).sum(axis=1, keepdims=True) * bone)
-    notes.append(f"No medial marker at the {name[2:]}: its centre lies {100 * half_width:.0f} % of the bone's length inwards.")
+    notes.append(
+        f"No medial marker at the {name[2:]}: its centre lies {100 * half_width:.0f} % of the bone's length inwards."
+    )
     return lateral - half_width * length * across, across
 
 
@@ -179,9 +181,13 @@ def measure_lengths(segments: MarkerSegments, path: str) -> BodyLengths:
     Raises:
         ValueError: no such frame.
     """
-    good = np.isfinite(segments.origin[:, [0, 2, 3, 4, 5, 6, 7]]).all(axis=(1, 2)) & np.isfinite(segments.heel).all(axis=(1, 2))
+    good = np.isfinite(segments.origin[:, [0, 2, 3, 4, 5, 6, 7]]).all(axis=(1, 2)) & np.isfinite(segments.heel).all(
+        axis=(1, 2)
+    )
     if not good.any():
-        raise ValueError(f"{path}: markers: expected frames with all markers of pelvis and legs, found none; fill the gaps")
+        raise ValueError(
+            f"{path}: markers: expected frames with all markers of pelvis and legs, found none; fill the gaps"
+        )
     origin, rot = segments.origin[good], segments.rot[good]
 
     def distance(a: int, b: int) -> float:

@@ -46,7 +46,9 @@ def measure_from_markers(
     standing = trial if static is None else read_trial(static)
     frames = marker_segments(standing)
     mass = _mass(trial, standing, static is not None) if mass is None else mass
-    body = body_of_lengths(measure_lengths(frames, standing.path), mass=mass, stature=trial.height or standing.height, name=motion.stem)
+    body = body_of_lengths(
+        measure_lengths(frames, standing.path), mass=mass, stature=trial.height or standing.height, name=motion.stem
+    )
     columns, segment, local = _markers_on_segments(standing, frames, body, trial)
     points = np.stack([fill_gaps(trial.markers[:, column], trial.marker_rate) for column in columns], axis=1)
     trial, points, notes = _longest_part(trial, points)
@@ -59,9 +61,7 @@ def measure_from_markers(
     )  # fmt: skip
 
 
-def calibrate(
-    body: GaitBody, segment: np.ndarray, local: np.ndarray, points: np.ndarray
-) -> tuple[np.ndarray, PoseFit]:
+def calibrate(body: GaitBody, segment: np.ndarray, local: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, PoseFit]:
     """Find poses and the markers' places on the segments in turn, beginning with anatomical places.
 
     Returns:
@@ -81,7 +81,9 @@ def _mass(trial: LabTrial, standing: LabTrial, has_static: bool) -> float:
         return float(trial.mass or standing.mass or 0.0)
     if has_static and (standing.plates or standing.foot_wrench is not None):
         return static_mass(standing)
-    raise ValueError(f"{trial.path}: mass: expected it in the file or from the plates of a static trial, found neither; give --mass")
+    raise ValueError(
+        f"{trial.path}: mass: expected it in the file or from the plates of a static trial, found neither; give --mass"
+    )
 
 
 def _markers_on_segments(
@@ -114,9 +116,7 @@ def _longest_part(trial: LabTrial, points: np.ndarray) -> tuple[LabTrial, np.nda
     return cut, points[first:last], (note,)
 
 
-def _shipped(
-    motion: Path, moments: Path | None, mass: float
-) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
+def _shipped(motion: Path, moments: Path | None, mass: float) -> tuple[dict[str, np.ndarray], np.ndarray, str]:
     if moments is not None:
         found, time = shipped_moments(moments)
         return found, time, moments.name

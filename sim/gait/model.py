@@ -2,7 +2,7 @@
 
 Feet touch the floor with four small spheres at the corners of the sole. A contact's force starts where its distance falls
 below the margin, so a sphere that carries load floats almost a margin above the floor: the spheres are raised by that
-height, found by letting the rigid body settle, and the sole stands at z = 0.
+height, found on the model itself, and the sole stands at z = 0.
 
 Axis legend: F = 2 feet (left, right).
 """
@@ -16,6 +16,7 @@ from functools import cached_property
 import mujoco
 import numpy as np
 
+from dataset.rotation import from_matrix
 from dataset.skeleton import GRAVITY
 from sim.engine_warnings import install
 from sim.gait.body import GaitBody
@@ -34,7 +35,7 @@ from sim.gait.segments import (
 
 CONTACT_WIDTH = 9
 """Numbers of a contact sensor: force, torque, position."""
-_SETTLE_TIME, _BOX_HEIGHT = 1.0, 0.02
+_BOX_HEIGHT, _DEEPEST = 0.02, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +81,7 @@ def make_gait_model(body: GaitBody, config: PhysicsConfig | None = None, *, lift
         lift: Height of the contact spheres' centres above the sole [m]; None to find the one at which the sole stands at 0.
 
     Raises:
-        ValueError: the model does not compile (with MuJoCo's reason) or the body does not come to rest on its feet.
+        ValueError: the model does not compile (with MuJoCo's reason) or its contact is too soft to stand on.
     """
     install()
     config = config or PhysicsConfig()
@@ -99,31 +100,45 @@ def _compiled(text: str, name: str) -> mujoco.MjModel:
 
 
 def find_lift(body: GaitBody, config: PhysicsConfig) -> float:
-    """Height of the contact spheres' centres above the sole at which the standing body's soles are at z = 0 [m].
+    """Height of the contact spheres' centres above the sole at which a standing foot's sole is at z = 0 [m].
 
-    The body in its neutral pose, rigid and free to move up and down only, settles on one foot's points and then the other's;
-    the two soles may lie at different heights, so each is tried alone under the whole weight. The lift is the mean height
-    at which the spheres come to rest.
+    A foot that rests flat on the floor in the neutral pose carries half the weight: the height at which its contacts do that at
+    zero acceleration is found by bisection of MuJoCo's inverse dynamics, and the mean of both feet is taken. (How far a contact
+    gives way depends on the whole chain of segments behind it, so a single rigid body would not do.)
 
     Raises:
-        ValueError: not at rest after a second, with the speed that is left.
+        ValueError: a contact so soft that no height carries half the weight.
     """
+    model = _compiled(gait_mjcf(body, config, 0.0), body.name)
+    data = mujoco.MjData(model)
     heights = []
-    for foot in range(2):
-        model = _compiled(gait_mjcf(body, config, 0.0, rigid_on_foot=foot), body.name)
-        data = mujoco.MjData(model)
-        mujoco.mj_forward(model, data)
-        points = [index for index in range(model.ngeom) if model.geom(index).name.startswith("point_")]
-        data.qpos[0] += config.contact_margin - min(float(data.geom_xpos[index, 2]) for index in points)
-        for _ in range(round(_SETTLE_TIME / config.substep)):
-            mujoco.mj_step(model, data)
-        if abs(float(data.qvel[0])) > 1e-4:
+    for foot, side in enumerate("lr"):
+        points = [model.geom(f"point_{side}{index}").id for index in range(4)]
+        data.qpos[:] = 0.0
+        data.qpos[3:7] = from_matrix(body.soles[foot].rot_fs.T)
+        mujoco.mj_kinematics(model, data)
+        base = float(data.geom_xpos[points, 2].mean())
+
+        def carried(height: float, base: float = base, points: list[int] = points) -> float:
+            data.qpos[2] = height - base
+            mujoco.mj_inverse(model, data)
+            force, total = np.zeros(6), 0.0
+            for index in range(data.ncon):
+                if data.contact[index].geom2 in points or data.contact[index].geom1 in points:
+                    mujoco.mj_contactForce(model, data, index, force)
+                    total += float(force[0])
+            return total
+
+        half, low, high = 0.5 * body.total_mass * GRAVITY, -_DEEPEST, config.contact_margin + config.point_radius
+        if carried(low) < half:
             raise ValueError(
-                f"gait model of {body.name!r}: expected the standing body at rest after {_SETTLE_TIME} s, found {data.qvel[0]:.2g} m/s; "
-                "choose a contact that is less soft"
+                f"contact: expected one that carries half the weight ({half:.0f} N) within {_DEEPEST} m of depth, found "
+                f"{carried(low):.0f} N; choose a contact that is less soft"
             )
-        mujoco.mj_forward(model, data)
-        heights.append(float(np.mean([data.geom_xpos[index, 2] for index in points])))
+        for _ in range(60):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if carried(middle) > half else (low, middle)
+        heights.append(0.5 * (low + high))
     return float(np.mean(heights))
 
 
@@ -134,20 +149,18 @@ def _text(values: Sequence[float] | np.ndarray) -> str:
 def _inertial(body: GaitBody, segment: int) -> str:
     i = body.inertia[segment]
     full = (i[0, 0], i[1, 1], i[2, 2], i[0, 1], i[0, 2], i[1, 2])
-    return f'<inertial pos="{_text(body.com[segment])}" mass="{float(body.mass[segment])!r}" fullinertia="{_text(full)}"/>'
+    return (
+        f'<inertial pos="{_text(body.com[segment])}" mass="{float(body.mass[segment])!r}" fullinertia="{_text(full)}"/>'
+    )
 
 
-def _segment_lines(
-    body: GaitBody, segment: int, config: PhysicsConfig, lift: float, rigid_on_foot: int | None, indent: str
-) -> list[str]:
+def _segment_lines(body: GaitBody, segment: int, config: PhysicsConfig, lift: float, indent: str) -> list[str]:
     inner = indent + "  "
     position = np.array([0.0, 0.0, 1.2]) if segment == 0 else body.joint_pos[segment]
     lines = [f'{indent}<body name="{SEGMENTS[segment]}" pos="{_text(position)}">', inner + _inertial(body, segment)]
-    if rigid_on_foot is None and segment == 0:
+    if segment == 0:
         lines.append(f'{inner}<freejoint name="pelvis"/>')
-    elif segment == 0:
-        lines.append(f'{inner}<joint name="rise" type="slide" axis="0 0 1"/>')
-    elif rigid_on_foot is None:
+    else:
         axes = body.hinge_axes
         lines += [
             f'{inner}<joint name="{COORDINATES[k]}" type="hinge" axis="{_text(axes[k])}" armature="{config.armature!r}"/>'
@@ -155,19 +168,15 @@ def _segment_lines(
             if SEGMENT_OF_COORDINATE[k] == segment
         ]
     if segment in FEET:
-        foot = FEET.index(segment)
-        touches = rigid_on_foot is None or rigid_on_foot == foot
-        lines += _foot_lines(body, foot, config, lift, touches, inner)
+        lines += _foot_lines(body, FEET.index(segment), config, lift, inner)
     for child in range(1, NUM_SEGMENTS):
         if PARENTS[child] == segment:
-            lines += _segment_lines(body, child, config, lift, rigid_on_foot, inner)
+            lines += _segment_lines(body, child, config, lift, inner)
     lines += _look_lines(body, segment, inner)
     return [*lines, f"{indent}</body>"]
 
 
-def _foot_lines(
-    body: GaitBody, foot: int, config: PhysicsConfig, lift: float, touches: bool, indent: str
-) -> list[str]:
+def _foot_lines(body: GaitBody, foot: int, config: PhysicsConfig, lift: float, indent: str) -> list[str]:
     """The four contact points and the visible box of a foot."""
     sole, side = body.soles[foot], "lr"[foot]
     up = sole.rot_fs[:, 2]
@@ -175,7 +184,6 @@ def _foot_lines(
         f'{indent}<geom name="point_{side}{index}" class="contact" type="sphere" size="{config.point_radius!r}"'
         f' pos="{_text(corner + lift * up)}"/>'
         for index, corner in enumerate(sole.corners)
-        if touches
     ]
     x, y = sole.rot_fs[:, 0], sole.rot_fs[:, 1]
     return [
@@ -197,7 +205,7 @@ def _look_lines(body: GaitBody, segment: int, indent: str) -> list[str]:
     ]
 
 
-def gait_mjcf(body: GaitBody, config: PhysicsConfig, lift: float, *, rigid_on_foot: int | None = None) -> str:
+def gait_mjcf(body: GaitBody, config: PhysicsConfig, lift: float) -> str:
     """Model text (MJCF) of the gait model over a floor.
 
     Generalised coordinates: pelvis position [m] and orientation (wxyz), then the 17 joint angles of
@@ -207,7 +215,6 @@ def gait_mjcf(body: GaitBody, config: PhysicsConfig, lift: float, *, rigid_on_fo
         body: The person.
         config: Physical parameters.
         lift: Height of the contact spheres' centres above the sole [m].
-        rigid_on_foot: Instead of joints, one vertical slide and the contact points of this foot (0 left, 1 right) only.
 
     Returns:
         The XML text.
@@ -229,22 +236,21 @@ def gait_mjcf(body: GaitBody, config: PhysicsConfig, lift: float, *, rigid_on_fo
         f'    <geom name="floor" type="plane" size="0 0 1" contype="1" conaffinity="0" margin="0" condim="3"'
         f' friction="{config.friction!r} 0.005 0.0001" solref="{config.contact_time!r} {config.contact_damping!r}"'
         f' solimp="{_text(config.contact_impedance)}"/>',
-        *_segment_lines(body, 0, config, lift, rigid_on_foot, "    "),
+        *_segment_lines(body, 0, config, lift, "    "),
         "  </worldbody>",
     ]
-    if rigid_on_foot is None:
-        lines.append("  <actuator>")
-        lines += [
-            f'    <general name="{name}" joint="{name}" gaintype="fixed" biastype="affine" gainprm="{float(stiffness[k])!r}"'
-            f' biasprm="0 {-float(stiffness[k])!r} {-float(damping[k])!r}" forcerange="{-float(limit[k])!r} {float(limit[k])!r}"/>'
-            for k, name in enumerate(COORDINATES)
-        ]
-        lines += ["  </actuator>", "  <sensor>"]
-        lines += [
-            f'    <contact name="ground_{SEGMENTS[segment]}" body1="{SEGMENTS[segment]}" geom2="floor" data="force torque pos"'
-            ' reduce="netforce" num="1"/>'
-            for segment in FEET
-        ]
-        lines += [f'    <actuatorfrc name="servo_{name}" actuator="{name}"/>' for name in COORDINATES]
-        lines.append("  </sensor>")
+    lines.append("  <actuator>")
+    lines += [
+        f'    <general name="{name}" joint="{name}" gaintype="fixed" biastype="affine" gainprm="{float(stiffness[k])!r}"'
+        f' biasprm="0 {-float(stiffness[k])!r} {-float(damping[k])!r}" forcerange="{-float(limit[k])!r} {float(limit[k])!r}"/>'
+        for k, name in enumerate(COORDINATES)
+    ]
+    lines += ["  </actuator>", "  <sensor>"]
+    lines += [
+        f'    <contact name="ground_{SEGMENTS[segment]}" body1="{SEGMENTS[segment]}" geom2="floor" data="force torque pos"'
+        ' reduce="netforce" num="1"/>'
+        for segment in FEET
+    ]
+    lines += [f'    <actuatorfrc name="servo_{name}" actuator="{name}"/>' for name in COORDINATES]
+    lines.append("  </sensor>")
     return "\n".join([*lines, "</mujoco>"]) + "\n"

@@ -103,7 +103,9 @@ def _knee_hinge(model: OsimModel, side: str) -> tuple[np.ndarray, np.ndarray]:
     """Point and unit axis of the knee's finite helical axis with all coordinates zero, world axes."""
     name = f"knee_angle_{side}"
     if name not in model.defaults:
-        raise ValueError(f"{model.path}: coordinates: expected {name}, found none; give a model of the Rajagopal family")
+        raise ValueError(
+            f"{model.path}: coordinates: expected {name}, found none; give a model of the Rajagopal family"
+        )
     poses = [neutral_frames(model, **{name: angle})[f"tibia_{side}"] for angle in _FLEXED]
     turn = poses[1][0] @ poses[0][0].T
     vector = to_rotation_vector(from_matrix(turn))

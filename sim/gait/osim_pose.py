@@ -54,7 +54,9 @@ def followed_points(model: OsimModel, body: GaitBody, storage: Storage) -> Follo
         worlds.append(pos[:, None] + np.einsum("tij,pj->tpi", rot, in_body))
         segments += [segment] * len(local)
         locals_.append(local)
-    return FollowedPoints(segment=np.array(segments), local=np.concatenate(locals_), world=np.concatenate(worlds, axis=1))
+    return FollowedPoints(
+        segment=np.array(segments), local=np.concatenate(locals_), world=np.concatenate(worlds, axis=1)
+    )
 
 
 def _neutral_origins(body: GaitBody, neutral: dict[str, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

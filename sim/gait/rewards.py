@@ -171,7 +171,12 @@ def grf_error(force: np.ndarray, expert_force: np.ndarray, body_mass: float, wei
 
 
 def cop_error(
-    cop: np.ndarray, expert_cop: np.ndarray, loaded: np.ndarray, expert_loaded: np.ndarray, middle: float, config: KineticConfig
+    cop: np.ndarray,
+    expert_cop: np.ndarray,
+    loaded: np.ndarray,
+    expert_loaded: np.ndarray,
+    middle: float,
+    config: KineticConfig,
 ) -> np.ndarray:
     """|Δx|² of equation 6 [m²], shape (B,).
 

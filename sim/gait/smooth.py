@@ -59,7 +59,9 @@ def smooth_motion(time: np.ndarray, qpos: np.ndarray, cutoff: float) -> SmoothMo
     """
     steps = np.diff(time)
     if len(time) < 10 or np.ptp(steps) > 0.01 * steps.mean():
-        raise ValueError(f"time: expected at least 10 evenly spaced frames, found {len(time)} with steps {steps.min():g} to {steps.max():g} s")
+        raise ValueError(
+            f"time: expected at least 10 evenly spaced frames, found {len(time)} with steps {steps.min():g} to {steps.max():g} s"
+        )
     rate = (len(time) - 1) / float(time[-1] - time[0])
     path = np.array(qpos)
     path[:, 3:7] = make_continuous(path[:, 3:7])

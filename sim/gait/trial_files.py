@@ -60,7 +60,9 @@ def find_files(trial: Path, **given: Path | None) -> TrialFiles:
             forces = _only(folder, "forces", motion)
         return TrialFiles(motion=motion, forces=forces, moments=given.get("moments"), static=given.get("static"))
     if ending not in (".mot", ".sto"):
-        raise ValueError(f"{motion}: ending: expected .c3d, .trc, .mot or .sto, found '{ending}'; give the motion of the trial")
+        raise ValueError(
+            f"{motion}: ending: expected .c3d, .trc, .mot or .sto, found '{ending}'; give the motion of the trial"
+        )
     if storage_role(motion) != "coordinates":
         raise ValueError(
             f"{motion}: columns: expected the coordinates of inverse kinematics, found {storage_role(motion) or 'none of them'}; "
