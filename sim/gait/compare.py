@@ -96,7 +96,8 @@ def _cells(row: Row) -> list[str]:
 
     return [
         row.trial, row.joint, str(row.frames), number(row.rmse, 4), number(row.r, 4), number(row.span, 3), f"{row.fit_mm:.2f}",
-        *(f"{value:.4f}" for value in row.residual_force), f"{row.residual_moment:.4f}", f"{row.mean_vertical:.4f}", row.reference,
+        *(f"{value:.4f}" for value in row.residual_force), f"{row.residual_moment:.4f}", f"{row.mean_vertical:.4f}",
+        row.reference,
     ]  # fmt: skip
 
 
@@ -108,8 +109,8 @@ def write_table(stem: Path, rows: Iterable[Row], refused: Iterable[str] = ()) ->
     write_text(stem.with_suffix(".csv"), text.getvalue())
     head = [
         "# Joint moments of the experts beside those that came with the data", "",
-        "Made by `python -m sim.gait.expert_table`. RMSE and r over both sides and all frames with known forces; the residual is the"
-        " wrench on the pelvis that motion and measured forces leave unexplained (root mean square).", "",
+        "Made by `python -m sim.gait.expert_table`. RMSE and r over both sides and all frames with known forces; the residual is"
+        " the wrench on the pelvis that motion and measured forces leave unexplained (root mean square).", "",
         "| " + " | ".join(COLUMNS) + " |", "|" + "-|" * len(COLUMNS),
     ]  # fmt: skip
     tail = ["", "Refused:", "", *(f"- {reason}" for reason in refused)] if refused else []

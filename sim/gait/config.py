@@ -50,7 +50,7 @@ class PhysicsConfig:
     contact_damping: float = 1.0
     """Damping ratio of the contact (paper)."""
     contact_impedance: tuple[float, float, float] = (0.9, 0.95, 0.001)
-    """MuJoCo's solimp: impedance at first touch, deep inside, and the depth in between [m]. Not in the paper: the engine's own."""
+    """Solimp: impedance at first touch, deep inside, and the depth in between [m]. Not in the paper: MuJoCo's own."""
     friction: float = 1.0
     """Sliding friction (RFC). Not in the paper."""
     point_radius: float = 0.002

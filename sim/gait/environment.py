@@ -45,7 +45,7 @@ class StepRecord:
     torque: np.ndarray
     """Joint torque that acted in every substep [N·m], shape (B, S, 17)."""
     ground: np.ndarray
-    """Force [N] and moment about the world origin [N·m] of the ground on each foot in every substep, world, shape (B, S, F, 6)."""
+    """Force [N] and moment about the world origin [N·m] of the ground on each foot, world, shape (B, S, F, 6)."""
     residual: np.ndarray
     """Residual wrench held over the step: force [N] in the world, moment [N·m] in the pelvis's axes, shape (B, 6)."""
     frame: np.ndarray
@@ -312,8 +312,8 @@ def _check(expert: Expert, config: EnvironmentConfig, num_envs: int, num_threads
     unknown = int((~np.isfinite(expert.wrench).all(axis=(1, 2))).sum())
     if (kinetic.grf_weight or kinetic.cop_weight) and unknown:
         raise ValueError(
-            f"expert {expert.name}: forces: expected them in all {len(expert.wrench)} intervals for R^grf or R^cop, missing in {unknown}; "
-            "use a trial on an instrumented treadmill, or cut the expert"
+            f"expert {expert.name}: forces: expected them in all {len(expert.wrench)} intervals for R^grf or "
+            f"R^cop, missing in {unknown}; use a trial on an instrumented treadmill, or cut the expert"
         )
     if kinetic.cop_swing == "middle" and kinetic.cop_frame != "foot":
         raise ValueError(

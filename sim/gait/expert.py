@@ -6,7 +6,6 @@ TRIAL is a folder with coordinates, their `.osim` and forces (and perhaps invers
 
 from __future__ import annotations
 
-import logging
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,6 @@ from sim.gait.expert_build import ExpertConfig, analyse, build_expert
 from sim.gait.expert_file import Expert, save_expert
 from sim.gait.sources import Measured, measure_from_coordinates
 from sim.gait.trial_files import TrialFiles, find_files
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,23 +81,30 @@ def describe(expert: Expert, rows: list[Row]) -> list[str]:
     """What a user wants to know about an expert, one line each; notes begin with `warning:` where counts disagree."""
     facts = expert.facts
     force = ", ".join(f"{100 * value:.1f}" for value in facts["residual_force_bw"])
+    count, walked = (
+        expert.cycles["count"].tolist(),
+        f"{facts['walking_speed']:.2f} m/s (belt {facts['belt_speed']:.2f} m/s)",
+    )
     lines = [
-        f"{expert.name}: {expert.num_frames} frames at {expert.rate:g} Hz, cycles (left, right) {expert.cycles['count'].tolist()}",
-        f"person {expert.body.total_mass:.1f} kg, feet {100 * expert.body.foot_length:.1f} cm; walks at {facts['walking_speed']:.2f} m/s"
-        f" (belt {facts['belt_speed']:.2f} m/s), mean vertical force {facts['mean_vertical_bw']:.3f} body weights",
+        f"{expert.name}: {expert.num_frames} frames at {expert.rate:g} Hz, cycles (left, right) {count}",
+        f"person {expert.body.total_mass:.1f} kg, feet {100 * expert.body.foot_length:.1f} cm; walks at {walked}, mean vertical force "
+        f"{facts['mean_vertical_bw']:.3f} body weights",
         f"pose fit {facts['fit_error_mm']:.2f} mm RMS; by segment {facts['fit_error_mm_by_segment']}",
         f"unexplained force AP, ML, V {force} % body weight RMS",
     ]
-    for row in rows:
-        if row.joint:
-            lines.append(
-                f"{row.joint:15s} RMSE {row.rmse:.3f} N·m/kg  r {row.r:.3f}  (range {row.span:.2f}; {row.reference})"
-            )
-    for note in facts["notes"]:
-        lines.append(("warning: " if note.startswith("Header") else "note: ") + note)
+    lines += [
+        f"{row.joint:15s} RMSE {row.rmse:.3f} N·m/kg  r {row.r:.3f}  (range {row.span:.2f}; {row.reference})"
+        for row in rows
+        if row.joint
+    ]
+    lines += [("warning: " if note.startswith("Header") else "note: ") + note for note in facts["notes"]]
     return lines
 
 
+def run() -> None:
+    """The command line."""
+    main(tyro.cli(Config, description=__doc__))
+
+
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    sys.exit(run_command("expert", lambda: main(tyro.cli(Config)) and 0))
+    sys.exit(run_command("expert", run))

@@ -114,8 +114,8 @@ def build_expert(measured: Measured, analysis: Analysis, config: ExpertConfig) -
     grid = start + np.arange(count) / config.rate
     if len(grid) < SHORTEST * config.rate:
         raise ValueError(
-            f"{measured.trial.path}: forces: expected at least {SHORTEST} s of walking with known forces, found {len(grid) / config.rate:.2f} s; "
-            "give a longer trial or one with more plates"
+            f"{measured.trial.path}: forces: expected at least {SHORTEST} s of walking with known forces, "
+            f"found {len(grid) / config.rate:.2f} s; give a longer trial or one with more plates"
         )
     qpos, qvel, qacc = analysis.motion.at(grid)
     known = np.interp(grid, analysis.time, forces.valid.astype(float)) > 0.999
@@ -139,7 +139,7 @@ def build_expert(measured: Measured, analysis: Analysis, config: ExpertConfig) -
 
 
 def _window(analysis: Analysis, config: ExpertConfig) -> tuple[float, float, list[str]]:
-    """First and last time of the expert [s] and notes: the last cycles between right heel strikes, or the longest known stretch."""
+    """First and last time of the expert [s] and notes: the last cycles of the right foot, or the longest known stretch."""
     time, valid = analysis.time, analysis.forces.valid
     runs = finite_runs(np.where(valid, 0.0, np.nan))
     first, last = max(runs, key=lambda run: run[1] - run[0])

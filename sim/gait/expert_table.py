@@ -90,5 +90,10 @@ def main(config: Config) -> list[Row]:
     return rows
 
 
+def run() -> None:
+    """The command line."""
+    main(tyro.cli(Config, description=__doc__))
+
+
 if __name__ == "__main__":
-    sys.exit(run_command("expert_table", lambda: main(tyro.cli(Config)) and 0))
+    sys.exit(run_command("expert_table", run))

@@ -57,8 +57,10 @@ def motion_features(body: GaitBody, qpos: np.ndarray, qvel: np.ndarray) -> tuple
 def observe(
     features: MotionFeatures, qpos: np.ndarray, qvel: np.ndarray, phase: np.ndarray, quat: np.ndarray
 ) -> np.ndarray:
-    """Observations: height, orientation (wxyz, w >= 0), joint angles; pelvis velocity and angular velocity in the heading frame,
-    joint velocities; phase. Shape (B, 46), float32.
+    """Observations of states, shape (B, 46), float32.
+
+    Pelvis height, orientation (wxyz, w >= 0), joint angles; pelvis velocity and angular velocity in the heading frame, joint
+    velocities; phase.
 
     Args:
         features: Features of the states.

@@ -50,10 +50,10 @@ def start_poses(body: GaitBody, segment_P: np.ndarray, local_P3: np.ndarray, poi
     Raises:
         ValueError: no frame with three points on the pelvis.
     """
-    mine = np.flatnonzero(segment_P == 0)
+    mine = np.flatnonzero(np.asarray(segment_P) == 0)
     qpos = np.zeros((len(points_TP3), NUM_QPOS))
     qpos[:, 3] = 1.0
-    seen = np.isfinite(points_TP3[:, mine]).all(axis=2)
+    seen = np.isfinite(points_TP3[:, mine].sum(axis=2))
     good = np.flatnonzero(seen.sum(axis=1) >= 3)
     if len(good) == 0:
         raise ValueError(
@@ -106,7 +106,7 @@ def fit_poses(
     if local_P3.shape != (count, 3) or points_TP3.shape[1:] != (count, 3):
         raise ValueError(f"points: expected shape (T, {count}, 3) as segments and offsets say, got {points_TP3.shape}")
     weights = np.ones(count) if weight_P is None else weight_P
-    empty = ~np.isfinite(points_TP3).all(axis=2).any(axis=1)
+    empty = ~np.isfinite(points_TP3.sum(axis=2)).any(axis=1)
     if empty.any():
         raise ValueError(
             f"points: expected points in every frame, found none in {int(empty.sum())}, the first {int(empty.argmax())}"
@@ -127,7 +127,7 @@ def _solve(
     max_iterations: int,
 ) -> tuple[np.ndarray, np.ndarray, int]:  # fmt: skip
     """Levenberg-Marquardt with a damping of its own for every frame."""
-    seen = np.isfinite(target).all(axis=2)
+    seen = np.isfinite(target.sum(axis=2))
     wanted, scale = np.where(seen[..., None], target, 0.0), np.sqrt(weight * seen)[..., None]
 
     def miss(poses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -140,6 +140,7 @@ def _solve(
     damping = np.full(len(qpos), _DAMPING)
     residual, jacobian, points = miss(qpos)
     cost = (residual**2).sum(axis=1)
+    iteration, step = 0, np.zeros((len(qpos), NUM_QVEL))
     for iteration in range(1, max_iterations + 1):
         normal = jacobian.transpose(0, 2, 1) @ jacobian
         size = np.trace(normal, axis1=1, axis2=2) / NUM_QVEL

@@ -84,6 +84,6 @@ def _refuse_single_channel(trial: LabTrial, contact: np.ndarray, loaded: list[np
         share = [float(state.mean()) for state in loaded]
         raise ValueError(
             f"{trial.path}: force channels: expected one plate under each foot, found the single channel "
-            f"'{trial.plates[0].name}' (loaded {100 * max(share):.0f} % of the time) while both feet stand on the ground together; "
+            f"'{trial.plates[0].name}' (loaded {100 * max(share):.0f} % of the time) while both feet are down together; "
             "give the forces of a split belt or of separate plates"
         )

@@ -22,8 +22,8 @@ KNEE_HALF_WIDTH, ANKLE_HALF_WIDTH = 0.12, 0.09
 HEEL_BEHIND = 0.01
 """Back of the foot behind the heel marker [m]."""
 FOREFOOT_SHARE = {"mt1": 0.73, "mt5": 0.63, "toe": 0.73}
-"""Place of a forefoot marker along the foot, fraction of its length from the back of the heel: heads of the first, fifth and second
-metatarsal (Winter, figure 4.1, and adult footprints). A toe marker counts only where no metatarsal one is: some sit on the tip."""
+"""Place of a forefoot marker along the foot, fraction of its length from the back of the heel: heads of the first, fifth and
+second metatarsal (adult footprints). A toe marker counts only where no metatarsal one is: some sit on the tip."""
 SEGMENT_LANDMARKS = {
     0: ("l_asis", "r_asis", "l_psis", "r_psis", "sacrum"),
     1: ("c7", "t10", "clavicle_notch", "sternum", "l_clavicle", "r_clavicle"),
@@ -67,7 +67,7 @@ class _Paths:
         have = [name for name in names if name in self.found]
         if not have:
             raise ValueError(
-                f"{self.trial.path}: markers: expected {' or '.join(names)}, found none among {len(self.trial.marker_names)} labels; "
+                f"{self.trial.path}: markers: expected {' or '.join(names)}, found none of {len(self.trial.marker_names)}; "
                 "the gait model's body cannot be told without it"
             )
         return np.mean(
@@ -96,8 +96,8 @@ def marker_segments(trial: LabTrial) -> MarkerSegments:
     """Segment frames of a trial.
 
     Pelvis: y along the anterior spines, x from the posterior to the anterior ones; hips after Harrington et al. 2007. Thigh and
-    shank: z along the bone, y along the knee's epicondyles (the hinge). Foot: x from heel to forefoot, y across the plane of heel,
-    forefoot and ankle. Trunk: z from the waist to the upper thorax, x forward through the thorax (or y along the pelvis).
+    shank: z along the bone, y along the knee's epicondyles (the hinge). Foot: x from heel to forefoot, y across the plane of
+    heel, forefoot and ankle. Trunk: z from the waist to the upper thorax, x forward through the thorax (or y along the pelvis).
 
     Raises:
         ValueError: markers of pelvis, knees, ankles, feet or upper thorax that are missing.

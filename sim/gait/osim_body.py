@@ -26,8 +26,8 @@ SEGMENT_BODY = {
 """OpenSim body whose motion each segment follows."""
 _FLEXED = (np.deg2rad(5.0), np.deg2rad(60.0))
 _HEEL_BEHIND, _TOES_AHEAD, _GENERIC_MTP = 0.02, 0.06, 0.1788
-"""Flesh behind the calcaneus' origin and toes beyond the metatarsal joint [m] of the unscaled model (Rajagopal et al. 2016), whose
-metatarsal joint lies 0.1788 m before the calcaneus' origin: together 0.259 m, the foot of its 1.70 m (0.152 of the height:
+"""Flesh behind the calcaneus' origin and toes beyond the metatarsal joint [m] of the unscaled model (Rajagopal et al. 2016),
+whose metatarsal joint lies 0.1788 m before the calcaneus' origin: together 0.259 m, the foot of its 1.70 m (0.152 of the height:
 Drillis & Contini 1966, in Winter, figure 4.1)."""
 
 

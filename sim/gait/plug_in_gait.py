@@ -18,7 +18,8 @@ _MOMENTS = {
 def plug_in_gait_moments(path: Path, mass: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Moments of a C3D's model output [N·m], and their times [s]; empty where there is none.
 
-    Plug-in Gait stores internal moments per mass (N·mm/kg) with extension, abduction and plantarflexion positive: opposite to ours.
+    Plug-in Gait stores internal moments per mass (N·mm/kg) with extension, abduction and plantarflexion positive: the
+    opposite of ours.
 
     Args:
         path: C3D file.

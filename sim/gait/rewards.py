@@ -152,7 +152,8 @@ def kinematic_terms(
 
 def kinematic_reward(terms: dict[str, np.ndarray], weights: KinematicWeights) -> np.ndarray:
     """R^k of its terms, divided by the sum of the weights, shape (B,)."""
-    return sum(getattr(weights, name) * terms[name] for name in KINEMATIC_TERMS) / weights.total
+    weighted = [getattr(weights, name) * terms[name] for name in KINEMATIC_TERMS]
+    return np.sum(weighted, axis=0) / weights.total
 
 
 def grf_error(force: np.ndarray, expert_force: np.ndarray, body_mass: float, weight: float, unit: str) -> np.ndarray:

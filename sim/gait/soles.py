@@ -59,8 +59,8 @@ def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarra
         rests = (force[:, 2] > RESTING_LOAD * weight) & (speed < RESTING_TURN)
         if rests.sum() < FEWEST_FRAMES:
             raise ValueError(
-                f"{body.name}: forces of the {('left', 'right')[foot]} foot: expected at least {FEWEST_FRAMES} frames in which the "
-                f"loaded foot rests flat, found {int(rests.sum())}; check that the plates belong to these feet"
+                f"{body.name}: forces of the {('left', 'right')[foot]} foot: expected at least {FEWEST_FRAMES} frames in which "
+                f"the loaded foot rests flat, found {int(rests.sum())}; check that the plates belong to these feet"
             )
         soles.append(_levelled(body.soles[foot], rot, origin, force, rests, weight))
     return dataclasses.replace(body, soles=(soles[0], soles[1]))
