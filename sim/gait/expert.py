@@ -87,8 +87,8 @@ def describe(expert: Expert, rows: list[Row]) -> list[str]:
     )
     lines = [
         f"{expert.name}: {expert.num_frames} frames at {expert.rate:g} Hz, cycles (left, right) {count}",
-        f"person {expert.body.total_mass:.1f} kg, feet {100 * expert.body.foot_length:.1f} cm; walks at {walked}, mean vertical force "
-        f"{facts['mean_vertical_bw']:.3f} body weights",
+        f"person {expert.body.total_mass:.1f} kg, feet {100 * expert.body.foot_length:.1f} cm; walks at {walked}, mean vertical "
+        f"force {facts['mean_vertical_bw']:.3f} body weights",
         f"pose fit {facts['fit_error_mm']:.2f} mm RMS; by segment {facts['fit_error_mm_by_segment']}",
         f"unexplained force AP, ML, V {force} % body weight RMS",
     ]

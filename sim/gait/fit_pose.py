@@ -140,8 +140,8 @@ def _solve(
     damping = np.full(len(qpos), _DAMPING)
     residual, jacobian, points = miss(qpos)
     cost = (residual**2).sum(axis=1)
-    iteration, step = 0, np.zeros((len(qpos), NUM_QVEL))
-    for iteration in range(1, max_iterations + 1):
+    used, step = 0, np.zeros((len(qpos), NUM_QVEL))
+    for used in range(1, max_iterations + 1):  # noqa: B007 (returned after the loop)
         normal = jacobian.transpose(0, 2, 1) @ jacobian
         size = np.trace(normal, axis1=1, axis2=2) / NUM_QVEL
         normal[:, np.arange(NUM_QVEL), np.arange(NUM_QVEL)] += (damping * size + _PULL)[:, None]
@@ -164,7 +164,7 @@ def _solve(
             "check the marker labels and the body's dimensions"
         )
     distance = np.linalg.norm(wanted - points, axis=2)
-    return qpos, np.where(seen, distance, np.nan), iteration
+    return qpos, np.where(seen, distance, np.nan), used
 
 
 def segment_rms(fit: PoseFit, segment_P: np.ndarray) -> np.ndarray:
