@@ -48,7 +48,7 @@ class Work:
     """Inputs of the case, and the work on them."""
 
     def __init__(self, expert: Expert, environments: int) -> None:
-        self.threads = os.cpu_count() or 1
+        self.threads = len(os.sched_getaffinity(0))
         config = EnvironmentConfig(target="relative")
         self.environments = {
             count: GaitEnvironment(expert, config, num_envs=environments, num_threads=count)

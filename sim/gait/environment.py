@@ -213,7 +213,12 @@ class GaitEnvironment:
 
     def equilibrium(self, action: np.ndarray) -> np.ndarray:
         """Equilibrium angles ψ_eq [rad] of actions at the step that ends at the current frame, shape (B, 17)."""
-        base = self._middle if self.config.target == "absolute" else self.expert.qpos[self._frame, 7:]
+        if self.config.target == "absolute":
+            base = self._middle
+        else:
+            base = self.expert.qpos[self._frame, 7:]
+            if self.config.is_damping_led:
+                base = base + self.gait.damping / self.gait.stiffness * self.expert.qvel[self._frame, 6:]
         return base + self.config.target_scale * action[:, :NUM_COORDINATES]
 
     def _simulate(self, action: np.ndarray) -> StepRecord:

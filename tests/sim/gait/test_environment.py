@@ -69,6 +69,18 @@ def test_servos_follow_the_impedance_law(expert):
     environment.close()
 
 
+def test_relative_targets_are_the_experts_and_may_lead_the_damping(expert):
+    action = actions(GaitEnvironment(expert, num_envs=2), 1)[0].astype(float)
+    at = np.array([4, 9])
+    for led in (False, True):
+        environment = GaitEnvironment(expert, EnvironmentConfig(target="relative", is_damping_led=led), num_envs=2)
+        environment.reset_at(at)
+        lead = environment.gait.damping / environment.gait.stiffness * expert.qvel[at, 6:] if led else 0.0
+        wanted = expert.qpos[at, 7:] + lead + 0.5 * action[:, :17]
+        np.testing.assert_allclose(environment.equilibrium(action), wanted, atol=1e-12)
+        environment.close()
+
+
 def test_a_seed_fixes_the_run_whatever_the_threads(expert):
     runs = []
     for threads in (1, 2):
