@@ -21,7 +21,7 @@ class EnvironmentConfig:
     """What the first 17 actions are. `absolute` (paper): ψ_eq = expert's mean posture + scale · action. `relative` (fast):
     ψ_eq = expert's ψ at the end of the control step + scale · action."""
     is_damping_led: bool = False
-    """Under `relative`, add Kd/Kp · dψ/dt of the expert to ψ_eq, so that the damping of equation 2, which pulls towards rest, does not
+    """Under `relative`, add Kd/Kp · dψ/dt of the expert to ψ_eq, so that the damping of equation 2, which pulls to rest, does not
     make the joints lag. Uses the measured motion only, no force. Not in the paper."""
     target_scale: float = 0.5
     """Angle of one unit of action [rad]. Not in the paper."""

@@ -31,6 +31,9 @@ from sim.gait.sources import Measured
 SHORTEST = 0.5
 """Walking with known forces that an expert needs [s]."""
 
+CARRIED = (0.75, 1.25)
+"""Mean vertical force of whole steps in body weights that is believed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExpertConfig:
@@ -72,7 +75,7 @@ def analyse(measured: Measured, config: ExpertConfig, physics: PhysicsConfig | N
     """Filter a trial, put it on the ground, level the soles and compute the joint moments.
 
     Raises:
-        ValueError: no usable forces, feet that never rest, or no walking.
+        ValueError: no usable forces, forces that do not carry the person's weight, feet that never rest, or no walking.
     """
     trial = measured.trial
     forces = foot_forces(trial, config.force_cutoff)
@@ -86,6 +89,7 @@ def analyse(measured: Measured, config: ExpertConfig, physics: PhysicsConfig | N
     motion = smooth_motion(trial.time, ground.poses(trial.time, measured.qpos), config.motion_cutoff)
     qpos, qvel, qacc = motion.at(trial.time)
     wrench = np.where(forces.valid[:, None, None], forces.at(trial.time), np.nan)
+    _refuse_other_weight(measured, wrench)
     body = level_soles(measured.body, qpos, trial.marker_rate, wrench)
     gait = make_gait_model(body, physics)
     dynamics = inverse_dynamics(gait, qpos, qvel, qacc, wrench)
@@ -99,6 +103,18 @@ def analyse(measured: Measured, config: ExpertConfig, physics: PhysicsConfig | N
         wrench=wrench,
         dynamics=dynamics,
     )
+
+
+def _refuse_other_weight(measured: Measured, wrench: np.ndarray) -> None:
+    """Refuse forces that cannot carry this person: another unit, another mass, or a plate that is missing."""
+    known = np.isfinite(wrench).all(axis=(1, 2))
+    carried = float(wrench[known, :, 2].sum(axis=1).mean() / (measured.body.total_mass * GRAVITY))
+    if not CARRIED[0] <= carried <= CARRIED[1]:
+        raise ValueError(
+            f"{measured.trial.path}: forces: expected a mean vertical force of {CARRIED[0]} to {CARRIED[1]} body weights of a "
+            f"person of {measured.body.total_mass:.1f} kg, found {carried:.3g}; check the unit of the forces (N), the mass, and that "
+            "no plate is missing"
+        )
 
 
 def build_expert(measured: Measured, analysis: Analysis, config: ExpertConfig) -> Expert:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset.lab.contact import intervals, merge_short
-from dataset.lab.plates import LOAD_THRESHOLD, measure_feet
+from dataset.lab.plates import LOAD_THRESHOLD, MeasuredFeet, measure_feet
 from dataset.low_pass import low_pass
 from dataset.schema import LabTrial
 
@@ -54,8 +54,8 @@ def foot_forces(trial: LabTrial, cutoff: float) -> FootForces:
         cutoff: Half-power frequency of the zero-lag fourth-order Butterworth [Hz].
 
     Raises:
-        ValueError: no forces, a trial whose whole force comes from one channel although both feet walk (a treadmill without
-            two plates), or what `dataset.lab.plates.measure_feet` refuses.
+        ValueError: no forces, forces named for the wrong foot, a trial whose whole force comes from one channel although both feet
+            walk (a treadmill without two plates), or what `dataset.lab.plates.measure_feet` refuses.
     """
     measured = measure_feet(trial)
     rate = (len(measured.time) - 1) / float(measured.time[-1] - measured.time[0])
@@ -64,6 +64,7 @@ def foot_forces(trial: LabTrial, cutoff: float) -> FootForces:
         merge_short(vertical[:, foot] > LOAD_THRESHOLD, max(2, round(SHORTEST_STANCE * rate))) for foot in range(2)
     ]
     _refuse_single_channel(trial, measured.contact.foot, loaded)
+    _refuse_swapped(trial, measured, loaded)
     strikes = tuple(
         np.array([measured.time[start] for start, _ in intervals(state) if start > 0], dtype=float) for state in loaded
     )
@@ -77,6 +78,22 @@ def foot_forces(trial: LabTrial, cutoff: float) -> FootForces:
         walking_speed=measured.contact.walking_speed,
         notes=measured.notes,
     )
+
+
+def _refuse_swapped(trial: LabTrial, measured: MeasuredFeet, loaded: list[np.ndarray]) -> None:
+    """Refuse wrenches whose names say the wrong foot: where markers and forces agree better with left and right exchanged."""
+    if trial.foot_wrench is None:
+        return
+    at = np.clip(np.searchsorted(measured.time, trial.time), 0, len(measured.time) - 1)
+    pressed = np.stack([state[at] for state in loaded], axis=1)
+    contact = measured.contact.foot
+    agrees, swapped = float((pressed == contact).mean()), float((pressed[:, ::-1] == contact).mean())
+    if swapped > max(0.75, agrees + 0.2):
+        raise ValueError(
+            f"{trial.path}: force columns: expected the force named left under the left foot, found them exchanged (contacts of "
+            f"markers and forces agree in {100 * agrees:.0f} % of the frames, exchanged in {100 * swapped:.0f} %); swap l and r in the "
+            "force file"
+        )
 
 
 def _refuse_single_channel(trial: LabTrial, contact: np.ndarray, loaded: list[np.ndarray]) -> None:

@@ -153,6 +153,31 @@ def test_heel_strikes_are_where_the_force_rises_over_twenty_newton(walk):
     assert forces.wrench[:, 0, 2].max() / GRAVITY == pytest.approx(800.0 / GRAVITY, rel=0.05)
 
 
+def test_forces_named_for_the_wrong_foot_are_refused(walk):
+    trial, _ = walk
+    time = np.arange(4000) / 1000.0
+    wrench = np.zeros((4000, 2, 6))
+    for foot, at in enumerate((0.5, 0.0)):  # the left foot's force in the right foot's columns
+        wrench[:, foot, 2] = np.where((time + at) % 1.0 < 0.6, 700.0, 0.0)
+    with pytest.raises(ValueError, match=r"belt.c3d: force columns: .* found them exchanged .* swap l and r"):
+        foot_forces(dataclasses.replace(trial, foot_wrench=wrench, foot_rate=1000.0), 10.0)
+    foot_forces(dataclasses.replace(trial, foot_wrench=wrench[:, ::-1].copy(), foot_rate=1000.0), 10.0)
+
+
+@pytest.mark.data
+def test_forces_in_another_unit_are_refused(treadmill):
+    measured = treadmill[0]
+    plates = tuple(
+        dataclasses.replace(plate, force=plate.force / 4.448, moment=plate.moment / 4.448)
+        for plate in measured.trial.plates
+    )
+    pounds = dataclasses.replace(measured, trial=dataclasses.replace(measured.trial, plates=plates))
+    with pytest.raises(
+        ValueError, match=r"0\.75 to 1\.25 body weights of .* found 0\.22[0-9]; check the unit of the forces"
+    ):
+        analyse(pounds, ExpertConfig())
+
+
 def test_files_are_told_by_what_stands_in_them(tmp_path):
     time = np.array([0.0, 0.1])
     write_storage(tmp_path / "a.sto", time, ["hip_flexion_r", "knee_angle_r"], np.zeros((2, 2)))
