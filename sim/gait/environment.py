@@ -11,6 +11,7 @@ Axis legend: B environments, S substeps, F = 2 feet (left, right).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import mujoco
@@ -159,6 +160,31 @@ class GaitEnvironment:
     def frame(self) -> np.ndarray:
         """Expert frame of every environment, shape (B,)."""
         return self._frame.copy()
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Everything that decides what the next steps return, the random generator included."""
+        generator = json.dumps(self._random.bit_generator.state).encode()
+        return {
+            "physics": self._state.copy(), "frame": self._frame.copy(), "age": self._age.copy(),
+            "residual_factor": np.array([self.residual_factor]), "random": np.frombuffer(generator, dtype=np.uint8).copy(),
+        }  # fmt: skip
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from the `state` of an environment made in the same way.
+
+        Raises:
+            ValueError: the state is of another number of environments, or lacks a part.
+        """
+        for name, shape in (("physics", self._state.shape), ("frame", self._frame.shape), ("age", self._age.shape)):
+            found = np.shape(state[name]) if name in state else None
+            if found != shape:
+                raise ValueError(
+                    f"state: {name}: expected shape {shape}, got {found}; give the state of the same environment"
+                )
+        self._state[:] = state["physics"]
+        self._frame[:], self._age[:] = state["frame"], state["age"]
+        self.residual_factor = float(state["residual_factor"][0])
+        self._random.bit_generator.state = json.loads(state["random"].tobytes())
 
     def _observe(self) -> np.ndarray:
         features, _, _ = motion_features(self.gait.body, self.qpos, self.qvel)

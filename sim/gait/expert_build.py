@@ -112,8 +112,8 @@ def _refuse_other_weight(measured: Measured, wrench: np.ndarray) -> None:
     if not CARRIED[0] <= carried <= CARRIED[1]:
         raise ValueError(
             f"{measured.trial.path}: forces: expected a mean vertical force of {CARRIED[0]} to {CARRIED[1]} body weights of a "
-            f"person of {measured.body.total_mass:.1f} kg, found {carried:.3g}; check the unit of the forces (N), the mass, and that "
-            "no plate is missing"
+            f"person of {measured.body.total_mass:.1f} kg, found {carried:.3g}; check the unit of the forces (N), the mass, and "
+            "that no plate is missing"
         )
 
 

@@ -54,8 +54,8 @@ def foot_forces(trial: LabTrial, cutoff: float) -> FootForces:
         cutoff: Half-power frequency of the zero-lag fourth-order Butterworth [Hz].
 
     Raises:
-        ValueError: no forces, forces named for the wrong foot, a trial whose whole force comes from one channel although both feet
-            walk (a treadmill without two plates), or what `dataset.lab.plates.measure_feet` refuses.
+        ValueError: no forces, forces named for the wrong foot, a trial whose whole force comes from one channel although both
+            feet walk (a treadmill without two plates), or what `dataset.lab.plates.measure_feet` refuses.
     """
     measured = measure_feet(trial)
     rate = (len(measured.time) - 1) / float(measured.time[-1] - measured.time[0])
@@ -91,8 +91,8 @@ def _refuse_swapped(trial: LabTrial, measured: MeasuredFeet, loaded: list[np.nda
     if swapped > max(0.75, agrees + 0.2):
         raise ValueError(
             f"{trial.path}: force columns: expected the force named left under the left foot, found them exchanged (contacts of "
-            f"markers and forces agree in {100 * agrees:.0f} % of the frames, exchanged in {100 * swapped:.0f} %); swap l and r in the "
-            "force file"
+            f"markers and forces agree in {100 * agrees:.0f} % of the frames, exchanged in {100 * swapped:.0f} %); swap l and r in "
+            "the force file"
         )
 
 

@@ -95,6 +95,29 @@ def test_a_seed_fixes_the_run_whatever_the_threads(expert):
         np.testing.assert_array_equal(first, second)
 
 
+def test_a_run_goes_on_from_its_state(expert):
+    environment = GaitEnvironment(expert, num_envs=4)
+    environment.reset(3)
+    moves = actions(environment, 40, size=0.7)
+    for action in moves[:15]:
+        environment.step(action)
+    saved = environment.state()
+    first = [environment.step(action) for action in moves[15:]]
+    other = GaitEnvironment(expert, num_envs=4)
+    other.reset(99)
+    other.set_state(saved)
+    for action, (observation, reward, terminated, truncated, _) in zip(moves[15:], first):
+        again = other.step(action)
+        np.testing.assert_array_equal(again[0], observation)
+        np.testing.assert_array_equal(again[1], reward)
+        np.testing.assert_array_equal(again[2] | again[3], terminated | truncated)
+    assert any((step[2] | step[3]).any() for step in first)  # resets, so the generator counts
+    with pytest.raises(ValueError, match=r"physics: expected shape \(2, 48\), got \(4, 48\)"):
+        GaitEnvironment(expert, num_envs=2).set_state(saved)
+    environment.close()
+    other.close()
+
+
 def test_environments_do_not_depend_on_their_neighbours(expert):
     found = []
     for count in (1, 3):
