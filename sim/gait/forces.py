@@ -91,8 +91,8 @@ def _refuse_swapped(trial: LabTrial, measured: MeasuredFeet, loaded: list[np.nda
     if swapped > max(0.75, agrees + 0.2):
         raise ValueError(
             f"{trial.path}: force columns: expected the force named left under the left foot, found them exchanged (contacts of "
-            f"markers and forces agree in {100 * agrees:.0f} % of the frames, exchanged in {100 * swapped:.0f} %); swap l and r in "
-            "the force file"
+            f"markers and forces agree in {100 * agrees:.0f} % of the frames, exchanged in {100 * swapped:.0f} %); swap l and r "
+            "in the force file"
         )
 
 
