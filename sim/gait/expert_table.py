@@ -19,6 +19,9 @@ from sim.gait.expert import measure
 from sim.gait.expert_build import ExpertConfig, analyse
 from sim.gait.trial_files import TrialFiles
 
+OPENCAP_WALKING_MASS = 63.85
+"""Mass that the plates show in all walks of this subject [kg]; the model says 62.6 (data's own notes)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -61,6 +64,18 @@ def trials(data: Path) -> list[tuple[str, TrialFiles, float | None]]:
         ),
         ("gaitalytics", TrialFiles(motion=lab / "gaitalytics/treadmill_events.c3d"), None),
     ]  # fmt: skip
+    opencap = lab / "opencap_subject4"
+    for walk in sorted((opencap / "IK").glob("walking*_ik.mot")):
+        name = walk.name.removesuffix("_ik.mot")
+        files = TrialFiles(
+            motion=walk, model=opencap / "Models/optimized_scale_and_markers.osim",
+            forces=opencap / f"GRF/{name}_grf.mot", moments=opencap / f"ID/{name}_id.sto",
+        )  # fmt: skip
+        found.append((f"opencap_subject4 {name}", files, OPENCAP_WALKING_MASS))
+    for child in sorted((lab / "biomechzoo_children").glob("HC*")):
+        for walk in sorted((child / "Straight").glob("*.c3d")):
+            static = next(iter(sorted((child / "Static").glob("*.c3d"))), None)
+            found.append((f"biomechzoo_children {walk.stem}", TrialFiles(motion=walk, static=static), None))
     for subject in sorted((lab / "schreiber2019").glob("20*")):
         static = subject / f"{subject.name}_ST.c3d"
         walks = sorted(subject.glob("*_C[45]_*.c3d"))

@@ -23,7 +23,12 @@ HEEL_BEHIND = 0.01
 """Back of the foot behind the heel marker [m]."""
 FOREFOOT_SHARE = {"mt1": 0.73, "mt5": 0.63, "toe": 0.73}
 """Place of a forefoot marker along the foot, fraction of its length from the back of the heel: heads of the first, fifth and
-second metatarsal (adult footprints). A toe marker counts only where no metatarsal one is: some sit on the tip."""
+second metatarsal (adult footprints). A toe marker counts only where no metatarsal one is, and may sit on the tip (`TIP_SHARE`):
+the share is taken that brings the foot closer to `FOOT_OF_LEG`."""
+TIP_SHARE = 0.95
+"""Place of a marker on the tip of the shoe."""
+FOOT_OF_LEG = 0.152 / 0.477
+"""Length of the foot over thigh and shank: 0.152 of stature (Winter, figure 4.1) over de Leva's 0.477."""
 SEGMENT_LANDMARKS = {
     0: ("l_asis", "r_asis", "l_psis", "r_psis", "sacrum"),
     1: ("c7", "t10", "clavicle_notch", "sternum", "l_clavicle", "r_clavicle"),
@@ -131,7 +136,8 @@ def marker_segments(trial: LabTrial) -> MarkerSegments:
         rot[:, thigh + 2] = _frame_of(fore - heel, ankle - heel, "xz")
         ankles.append(ankle)
         heels.append(heel)
-        lengths.append(_foot_length(paths, side, heel))
+        leg = np.linalg.norm(hips[index] - knee, axis=1) + np.linalg.norm(knee - ankle, axis=1)
+        lengths.append(_foot_length(paths, side, heel, leg))
     _place_trunk(paths, origin, rot, notes)
     return MarkerSegments(
         origin=origin, rot=rot, ankle=np.stack(ankles, axis=1), heel=np.stack(heels, axis=1),
@@ -139,11 +145,15 @@ def marker_segments(trial: LabTrial) -> MarkerSegments:
     )  # fmt: skip
 
 
-def _foot_length(paths: _Paths, side: str, heel: np.ndarray) -> float:
+def _foot_length(paths: _Paths, side: str, heel: np.ndarray, leg: np.ndarray) -> float:
     names = [name for name in ("mt1", "mt5") if paths.has(f"{side}_{name}")] or ["toe"]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # frames with gaps stay out
         ahead = [float(np.nanmedian(np.linalg.norm(paths.get(f"{side}_{name}") - heel, axis=1))) for name in names]
+        expected = FOOT_OF_LEG * float(np.nanmedian(leg))
+    if names == ["toe"]:
+        choices = [(HEEL_BEHIND + ahead[0]) / share for share in (FOREFOOT_SHARE["toe"], TIP_SHARE)]
+        return min(choices, key=lambda length: abs(length - expected))
     return float(np.mean([(HEEL_BEHIND + far) / FOREFOOT_SHARE[name] for far, name in zip(ahead, names)]))
 
 

@@ -14,6 +14,9 @@ from dataset.low_pass import low_pass
 from dataset.rotation import make_continuous
 from sim.gait.kinematics import body_rate
 
+UNEVEN = 0.1
+"""Steps of time may differ by this share of their mean: a printed clock is rounded, a broken one differs by whole frames."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SmoothMotion:
@@ -58,11 +61,12 @@ def smooth_motion(time: np.ndarray, qpos: np.ndarray, cutoff: float) -> SmoothMo
         ValueError: fewer than 10 frames or uneven times.
     """
     steps = np.diff(time)
-    if len(time) < 10 or np.ptp(steps) > 0.01 * steps.mean():
+    if len(time) < 10 or np.ptp(steps) > UNEVEN * steps.mean():
         raise ValueError(
             f"time: expected at least 10 evenly spaced frames, found {len(time)} with steps {steps.min():g} to {steps.max():g} s"
         )
     rate = (len(time) - 1) / float(time[-1] - time[0])
+    time = np.linspace(time[0], time[-1], len(time))
     path = np.array(qpos)
     path[:, 3:7] = make_continuous(path[:, 3:7])
     return SmoothMotion(
