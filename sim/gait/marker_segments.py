@@ -23,10 +23,10 @@ HEEL_BEHIND = 0.01
 """Back of the foot behind the heel marker [m]."""
 FOREFOOT_SHARE = {"mt1": 0.73, "mt5": 0.63, "toe": 0.73}
 """Place of a forefoot marker along the foot, fraction of its length from the back of the heel: heads of the first, fifth and
-second metatarsal (adult footprints). A toe marker counts only where no metatarsal one is, and may sit on the tip (`TIP_SHARE`):
-the share is taken that brings the foot closer to `FOOT_OF_LEG`."""
-TIP_SHARE = 0.95
-"""Place of a marker on the tip of the shoe."""
+second metatarsal (adult footprints)."""
+TIP_SHARE = {"mt1": 0.95, "mt5": 0.83, "toe": 0.95}
+"""The same where the markers of these names sit on the toes, as some laboratories have it; which it is, the foot's length over the
+leg's tells (`FOOT_OF_LEG`). A toe marker counts only where there are no others."""
 FOOT_OF_LEG = 0.152 / 0.477
 """Length of the foot over thigh and shank: 0.152 of stature (Winter, figure 4.1) over de Leva's 0.477."""
 SEGMENT_LANDMARKS = {
@@ -151,10 +151,11 @@ def _foot_length(paths: _Paths, side: str, heel: np.ndarray, leg: np.ndarray) ->
         warnings.simplefilter("ignore", RuntimeWarning)  # frames with gaps stay out
         ahead = [float(np.nanmedian(np.linalg.norm(paths.get(f"{side}_{name}") - heel, axis=1))) for name in names]
         expected = FOOT_OF_LEG * float(np.nanmedian(leg))
-    if names == ["toe"]:
-        choices = [(HEEL_BEHIND + ahead[0]) / share for share in (FOREFOOT_SHARE["toe"], TIP_SHARE)]
-        return min(choices, key=lambda length: abs(length - expected))
-    return float(np.mean([(HEEL_BEHIND + far) / FOREFOOT_SHARE[name] for far, name in zip(ahead, names)]))
+    lengths = [
+        float(np.mean([(HEEL_BEHIND + far) / share[name] for far, name in zip(ahead, names)]))
+        for share in (FOREFOOT_SHARE, TIP_SHARE)
+    ]
+    return min(lengths, key=lambda length: abs(length - expected))
 
 
 def _joint(
