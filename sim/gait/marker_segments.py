@@ -25,8 +25,8 @@ FOREFOOT_SHARE = {"mt1": 0.73, "mt5": 0.63, "toe": 0.73}
 """Place of a forefoot marker along the foot, fraction of its length from the back of the heel: heads of the first, fifth and
 second metatarsal (adult footprints)."""
 TIP_SHARE = {"mt1": 0.95, "mt5": 0.83, "toe": 0.95}
-"""The same where the markers of these names sit on the toes, as some laboratories have it; which it is, the foot's length over the
-leg's tells (`FOOT_OF_LEG`). A toe marker counts only where there are no others."""
+"""The same where the markers of these names sit on the toes, as some laboratories have it; which it is, the foot's length over
+the leg's tells (`FOOT_OF_LEG`). A toe marker counts only where there are no others."""
 FOOT_OF_LEG = 0.152 / 0.477
 """Length of the foot over thigh and shank: 0.152 of stature (Winter, figure 4.1) over de Leva's 0.477."""
 SEGMENT_LANDMARKS = {
