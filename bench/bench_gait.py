@@ -66,9 +66,7 @@ class Work:
         states = np.concatenate([environment.qpos, environment.qvel], axis=1)
         controls = []
         for action in self.actions:
-            environment._frame += 1  # targets are those of the step's end
-            targets = environment.equilibrium(action.astype(np.float64))
-            environment._frame -= 1
+            targets = environment.equilibrium(action.astype(np.float64), environment.frame + 1)
             environment.step(action)
             assert environment.last is not None
             controls.append(np.concatenate([targets, environment.last.residual], axis=1))

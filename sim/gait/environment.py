@@ -237,14 +237,14 @@ class GaitEnvironment:
             )
         return observation, reward.astype(np.float32), terminated, truncated, info
 
-    def equilibrium(self, action: np.ndarray) -> np.ndarray:
-        """Equilibrium angles ψ_eq [rad] of actions at the step that ends at the current frame, shape (B, 17)."""
+    def equilibrium(self, action: np.ndarray, frame: np.ndarray) -> np.ndarray:
+        """Equilibrium angles ψ_eq [rad] of actions (B, 23) in a step that ends at expert frames (B,), shape (B, 17)."""
         if self.config.target == "absolute":
             base = self._middle
         else:
-            base = self.expert.qpos[self._frame, 7:]
+            base = self.expert.qpos[frame, 7:]
             if self.config.is_damping_led:
-                base = base + self.gait.damping / self.gait.stiffness * self.expert.qvel[self._frame, 6:]
+                base = base + self.gait.damping / self.gait.stiffness * self.expert.qvel[frame, 6:]
         return base + self.config.target_scale * action[:, :NUM_COORDINATES]
 
     def _simulate(self, action: np.ndarray) -> StepRecord:
@@ -261,7 +261,7 @@ class GaitEnvironment:
         residual[:, 2] = force[:, 2]
         residual[:, 3:] = config.residual_moment_scale * pushed[:, 3:]
         control = np.zeros((count, NUM_COORDINATES + NUM_QVEL))
-        control[:, :NUM_COORDINATES] = self.equilibrium(action)
+        control[:, :NUM_COORDINATES] = self.equilibrium(action, self._frame)
         control[:, NUM_COORDINATES : NUM_COORDINATES + 6] = residual
         controls = np.repeat(control[:, None], substeps, axis=1)
         states = np.empty((count, substeps + 1, _NUM_STATE))

@@ -59,7 +59,7 @@ def test_servos_follow_the_impedance_law(expert):
     environment._state[:, 3] += 5.0
     action = actions(environment, 1)[0]
     action[:, 17:] = 0.0
-    wanted = environment.equilibrium(action.astype(float))
+    wanted = environment.equilibrium(action.astype(float), np.array([4]))
     environment.step(action)
     record, gait = environment.last, environment.gait
     law = -gait.stiffness * (record.qpos[0, :-1, 7:] - wanted) - gait.damping * record.qvel[0, 1:, 6:]
@@ -77,7 +77,7 @@ def test_relative_targets_are_the_experts_and_may_lead_the_damping(expert):
         environment.reset_at(at)
         lead = environment.gait.damping / environment.gait.stiffness * expert.qvel[at, 6:] if led else 0.0
         wanted = expert.qpos[at, 7:] + lead + 0.5 * action[:, :17]
-        np.testing.assert_allclose(environment.equilibrium(action), wanted, atol=1e-12)
+        np.testing.assert_allclose(environment.equilibrium(action, at), wanted, atol=1e-12)
         environment.close()
 
 
