@@ -127,7 +127,7 @@ def benchmark() -> PPOConfig:
         iterations=488, iteration_steps=2048, epochs=10, minibatch=64, discount=0.99, gae_lambda=0.95, value_clip=0.2,
         policy_rate=3e-4, value_rate=3e-4, schedule="linear", gradient_clip=0.5, adam_epsilon=1e-5, observation_clip=10.0,
         is_reward_scaled=True, network=NetworkConfig(hidden=(64, 64), activation="tanh", log_std=0.0, is_log_std_learned=True),
-        checkpoint_every=20,
+        checkpoint_every=2,
     )  # fmt: skip
 
 

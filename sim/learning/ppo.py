@@ -169,13 +169,15 @@ class Learner:
                     check_step(environment, step)
                 self.observation = step[0]
                 outcome.add(t, step)
-                outcome.reward_TE[t] = self._learned(step[1], outcome.done_TE[t])
                 self.episodes.count(step[1], outcome.done_TE[t])
             value_TE = self.network.values(observation_TEO.flatten(0, 1)).view(shape)
             log_prob_TE = gaussian_log_prob(action_TEA, mean_TEA, log_std)
         self._require_finite(observation_TEO.numpy(), outcome.reward_TE)
+        reward_TE = outcome.reward_TE
+        if self.config.is_reward_scaled:
+            reward_TE = self.reward_scale.scale(reward_TE, outcome.done_TE, self.config.reward_clip)
         advantage_TE = estimate_advantages(
-            outcome.reward_TE, value_TE.numpy(), self._next_values(value_TE.numpy(), outcome), outcome.done_TE,
+            reward_TE, value_TE.numpy(), self._next_values(value_TE.numpy(), outcome), outcome.done_TE,
             discount=self.config.discount, gae_lambda=self.config.gae_lambda,
         )  # fmt: skip
         return Rollout(
@@ -214,13 +216,9 @@ class Learner:
                 if cfg.schedule == "adaptive_kl" and rows:  # before the first step there is no divergence to judge by
                     self.policy_rate = adapted_rate(self.policy_rate, float(divergence), cfg.target_kl)
                     set_rate(self.policy_optimiser, self.policy_rate)
-                policy_norm = _descend(self.policy_optimiser, loss, cfg.gradient_clip)
-                value = network.values(part.observation)
-                error = value_loss(value, part.value, part.target, cfg.value_clip)
-                value_norm = _descend(self.value_optimiser, error, cfg.gradient_clip)
-                rows.append(
-                    torch.stack([policy_loss.detach(), error.detach(), divergence, clipped, policy_norm, value_norm])
-                )
+                error = value_loss(network.values(part.observation), part.value, part.target, cfg.value_clip)
+                norms = self._descend(loss + error)
+                rows.append(torch.stack([policy_loss.detach(), error.detach(), divergence, clipped, *norms]))
         names = ("policy_loss", "value_loss", "kl", "clipped", "policy_gradient", "value_gradient")
         means = dict(zip(names, torch.stack(rows).mean(0).tolist()))
         if not all(math.isfinite(value) for value in means.values()):
@@ -248,6 +246,19 @@ class Learner:
             set_rate(self.value_optimiser, left * self.config.value_rate)
         set_rate(self.policy_optimiser, self.policy_rate)
 
+    def _descend(self, loss: Tensor) -> list[Tensor]:
+        """A step of both optimisers against one sum of losses, for the networks share nothing; gradient norms before clipping."""
+        optimisers = (self.policy_optimiser, self.value_optimiser)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norms = [
+            nn.utils.clip_grad_norm_(_parameters(optimiser), self.config.gradient_clip) for optimiser in optimisers
+        ]
+        for optimiser in optimisers:
+            optimiser.step()
+        return norms
+
     def _seen(self, observation: np.ndarray, *, is_counted: bool) -> np.ndarray:
         """Observation as the networks see it, counted in the statistics or not."""
         if not self.config.is_observation_normalised:
@@ -255,11 +266,6 @@ class Learner:
         if is_counted:
             self.statistics.update(observation)
         return self.statistics.normalise(observation, self.config.observation_clip)
-
-    def _learned(self, reward: np.ndarray, done: np.ndarray) -> np.ndarray:
-        if not self.config.is_reward_scaled:
-            return reward
-        return self.reward_scale.scale(reward, done, self.config.reward_clip)
 
     def _next_values(self, value_TE: np.ndarray, outcome: _Outcome) -> np.ndarray:
         """Worth of what follows each step: see `estimate_advantages`."""
@@ -290,12 +296,12 @@ class _Outcome:
         self.reward_TE = np.empty(shape, dtype=np.float32)
         self.terminated_TE, self.truncated_TE, self.done_TE = (np.empty(shape, dtype=bool) for _ in range(3))
         self.final: list[np.ndarray] = []
-        self._sums: dict[str, float] = {"reward": 0.0}
+        self._sums: dict[str, np.ndarray | float] = {}
 
     def add(self, t: int, step: Step) -> None:
-        """Count step t, all but its reward; an environment that both terminated and was truncated has terminated."""
+        """Count step t; an environment that both terminated and was truncated has terminated."""
         _, reward, terminated, truncated, info = step
-        self.terminated_TE[t], self.truncated_TE[t] = terminated, truncated & ~terminated
+        self.reward_TE[t], self.terminated_TE[t], self.truncated_TE[t] = reward, terminated, truncated & ~terminated
         self.done_TE[t] = terminated | truncated
         if self.truncated_TE[t].any():
             if FINAL_OBSERVATION not in info:
@@ -304,14 +310,14 @@ class _Outcome:
                     f"was truncated, got {sorted(info)}"
                 )
             self.final.append(np.asarray(info[FINAL_OBSERVATION], dtype=np.float32)[self.truncated_TE[t]])
-        self._sums["reward"] += float(np.mean(reward))
         for name, value in info.items():
             if name != FINAL_OBSERVATION:
-                self._sums[name] = self._sums.get(name, 0.0) + float(np.mean(value))
+                self._sums[name] = self._sums.get(name, 0.0) + value
 
     def means(self) -> dict[str, float]:
         """Mean over the steps of the reward and of every entry of `info`."""
-        return {name: value / len(self.reward_TE) for name, value in self._sums.items()}
+        parts = {name: float(np.mean(value)) / len(self.reward_TE) for name, value in self._sums.items()}
+        return {"reward": float(self.reward_TE.mean(dtype=np.float64)), **parts}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -350,10 +356,5 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def _descend(optimiser: torch.optim.Optimizer, loss: Tensor, clip: float) -> Tensor:
-    """One step against a loss's gradient; returns the gradient's norm before it was clipped."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = nn.utils.clip_grad_norm_([item for group in optimiser.param_groups for item in group["params"]], clip)
-    optimiser.step()
-    return norm
+def _parameters(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]

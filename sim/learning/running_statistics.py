@@ -1,6 +1,6 @@
 """Mean and variance of everything seen so far, to normalise observations and to scale rewards.
 
-Axis legend: E parallel environments, O entries of an observation.
+Axis legend: T steps of an iteration, E parallel environments, O entries of an observation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RunningStatistics:
         """Count rows, shape (E, O); float64 sums whatever their type."""
         rows = np.asarray(rows, dtype=np.float64)
         total = self.count + len(rows)
-        mean = rows.mean(axis=0)
+        mean = rows.sum(axis=0) / len(rows)
         shift = mean - self.mean
         self.squares += np.square(rows - mean).sum(axis=0) + np.square(shift) * (self.count * len(rows) / total)
         self.mean += shift * (len(rows) / total)
@@ -59,9 +59,10 @@ class RunningStatistics:
 class RewardScale:
     """Divides rewards by the standard deviation of the discounted return, without shifting them.
 
-    R_e ← discount · R_e + r_e, forgotten where an episode ends; the statistics are over all R_e of all steps.
+    R_e ← discount · R_e + r_e, forgotten where an episode ends; the statistics are over all R_e of all steps so far.
 
-    Source: Huang et al. 2022, "The 37 implementation details of proximal policy optimization", details 8 and 9 for MuJoCo.
+    Source: Huang et al. 2022, "The 37 implementation details of proximal policy optimization", details 8 and 9 for MuJoCo; here
+    the statistics move once an iteration, before its rewards are scaled.
     """
 
     def __init__(self, num_envs: int, discount: float) -> None:
@@ -69,12 +70,15 @@ class RewardScale:
         self.discounted = np.zeros(num_envs)
         self.statistics = RunningStatistics(1)
 
-    def scale(self, reward: np.ndarray, done: np.ndarray, clip: float) -> np.ndarray:
-        """Count the rewards of a step, shape (E,), and return them scaled and held within ± clip."""
-        self.discounted = self.discount * self.discounted + reward
-        self.statistics.update(self.discounted[:, None])
-        self.discounted[done] = 0.0
-        return np.clip(reward / self.statistics.std[0], -clip, clip)
+    def scale(self, reward_TE: np.ndarray, done_TE: np.ndarray, clip: float) -> np.ndarray:
+        """Count the rewards of an iteration's steps, shape (T, E), and return them scaled and held within ± clip."""
+        returns_TE = np.empty(reward_TE.shape)
+        for t, (reward, done) in enumerate(zip(reward_TE, done_TE)):
+            self.discounted = self.discount * self.discounted + reward
+            returns_TE[t] = self.discounted
+            self.discounted[done] = 0.0
+        self.statistics.update(returns_TE.reshape(-1, 1))
+        return np.clip(reward_TE / self.statistics.std[0], -clip, clip).astype(reward_TE.dtype)
 
     def state(self) -> dict[str, np.ndarray]:
         """Everything, for a checkpoint."""
