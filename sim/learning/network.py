@@ -5,6 +5,7 @@ Axis legend: B rows of a batch, O entries of an observation, A entries of an act
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import torch
@@ -73,7 +74,7 @@ def gaussian_kl(old_mean: Tensor, old_log_std: Tensor, mean: Tensor, log_std: Te
 def _perceptron(inputs: int, outputs: int, config: NetworkConfig, gain: float) -> nn.Sequential:
     widths = (inputs, *config.hidden)
     layers: list[nn.Module] = []
-    for width, following in zip(widths[:-1], widths[1:]):
+    for width, following in itertools.pairwise(widths):
         layers += [_linear(width, following, math.sqrt(2.0)), _ACTIVATIONS[config.activation]()]
     return nn.Sequential(*layers, _linear(widths[-1], outputs, gain))
 

@@ -17,8 +17,8 @@ import torch
 
 from dataset import atomic
 from sim.learning.config import NetworkConfig
-from sim.learning.network import ActorCritic
 from sim.learning.learner_state import part_of
+from sim.learning.network import ActorCritic
 from sim.learning.ppo import Learner
 from sim.learning.running_statistics import RunningStatistics
 

@@ -113,12 +113,12 @@ def _row(learner: Learner, steps_an_iteration: int) -> dict[str, Any]:
 def _require_same(out: Path, saved: dict[str, Any], settings: dict[str, Any]) -> None:
     """Refuse to go on with other settings."""
     free = _FREE if settings["ppo"]["schedule"] != "linear" else _FREE[1:]
-    pairs = []
-    for part in ("ppo", "task"):
-        old, new = saved.get(part, {}), settings[part]
-        for name in sorted(old.keys() | new.keys()):
-            if old.get(name) != new.get(name) and not (part == "ppo" and name in free):
-                pairs.append(f"{name} {old.get(name)!r} -> {new.get(name)!r}")
+    pairs = [
+        f"{name} {saved.get(part, {}).get(name)!r} -> {settings[part].get(name)!r}"
+        for part in ("ppo", "task")
+        for name in sorted(saved.get(part, {}).keys() | settings[part].keys())
+        if saved.get(part, {}).get(name) != settings[part].get(name) and not (part == "ppo" and name in free)
+    ]
     if pairs:
         raise ValueError(
             f"{out}: made with other settings ({', '.join(pairs)}); resume with the same ones or use another folder"
