@@ -55,8 +55,7 @@ class PPOConfig:
     schedule: Literal["constant", "linear", "adaptive_kl"] = "constant"
     """constant; linear: both rates fall to 0 at the last iteration; adaptive_kl: the policy's rate follows `target_kl`."""
     target_kl: float = 0.01
-    """Divergence from the collecting policy [nat] that adaptive_kl aims at: above twice this the rate is divided by 1.5, below
-    half of it multiplied by 1.5."""
+    """Divergence from the collecting policy in an iteration's last epoch [nat] that adaptive_kl aims at."""
     gradient_clip: float = 40.0
     """Largest gradient norm of each network by itself (RFC, the parent of KAIL: 40)."""
     adam_epsilon: float = 1e-8

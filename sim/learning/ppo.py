@@ -25,8 +25,8 @@ from sim.learning.episodes import Episodes
 from sim.learning.network import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
 from sim.learning.running_statistics import RewardScale, RunningStatistics
 
-RATE_FACTOR = 1.5
-"""What the adaptive schedule multiplies or divides the policy's rate by."""
+RATE_FACTORS = (1.0 / 3.0, 1.5)
+"""Between which the adaptive schedule changes the policy's rate from one iteration to the next."""
 RATE_LIMITS = (1e-5, 1e-2)
 """Between which the adaptive schedule stays."""
 _NOISE, _MINIBATCHES = 0, 1
@@ -105,12 +105,18 @@ def value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: float | N
 
 
 def adapted_rate(rate: float, divergence: float, target: float) -> float:
-    """Policy's learning rate after a minibatch whose mean divergence from the collecting policy [nat] was so large."""
-    if divergence > 2.0 * target:
-        return max(rate / RATE_FACTOR, RATE_LIMITS[0])
-    if divergence < 0.5 * target:
-        return min(rate * RATE_FACTOR, RATE_LIMITS[1])
-    return rate
+    """Policy's next learning rate, rate · √(target / divergence) within `RATE_FACTORS` and `RATE_LIMITS`.
+
+    For a small step the divergence grows with the square of the rate, so this aims at the target, and only goes there slowly.
+
+    Args:
+        rate: Learning rate of the iteration.
+        divergence: Mean divergence of the policy from the one that collected, over the iteration's last epoch [nat].
+        target: What it should have been [nat].
+    """
+    factor = math.sqrt(target / max(divergence, 1e-12))
+    rate *= min(max(factor, RATE_FACTORS[0]), RATE_FACTORS[1])
+    return min(max(rate, RATE_LIMITS[0]), RATE_LIMITS[1])
 
 
 class Learner:
@@ -190,8 +196,8 @@ class Learner:
 
         Returns:
             Means over the minibatches: losses, divergence [nat], share of clipped ratios, gradient norms; the policy's
-            learning rate at the end, its standard deviation, and the share of the targets' variance that the values had
-            explained.
+            learning rate, its standard deviation, the last minibatch's divergence, and the share of the targets' variance
+            that the values had explained at collection.
 
         Raises:
             FloatingPointError: A loss is not finite.
@@ -213,9 +219,6 @@ class Learner:
                 with torch.no_grad():
                     divergence = gaussian_kl(part.mean, old_log_std, mean, network.log_std).mean()
                     clipped = ((log_prob - part.log_prob).exp() - 1.0).abs().gt(cfg.clip).float().mean()
-                if cfg.schedule == "adaptive_kl" and rows:  # before the first step there is no divergence to judge by
-                    self.policy_rate = adapted_rate(self.policy_rate, float(divergence), cfg.target_kl)
-                    set_rate(self.policy_optimiser, self.policy_rate)
                 error = value_loss(network.values(part.observation), part.value, part.target, cfg.value_clip)
                 norms = self._descend(loss + error)
                 rows.append(torch.stack([policy_loss.detach(), error.detach(), divergence, clipped, *norms]))
@@ -226,8 +229,11 @@ class Learner:
                 f"iteration {self.iteration}: expected finite losses, got {means}; lower the rates"
             )
         left = (batch.target - batch.value).var() / batch.target.var().clamp_min(1e-12)
-        std = float(network.log_std.detach().exp().mean())
-        return means | {"policy_rate": self.policy_rate, "std": std, "explained": 1.0 - float(left)}
+        means |= {"policy_rate": self.policy_rate, "std": float(network.log_std.detach().exp().mean())}
+        if cfg.schedule == "adaptive_kl":
+            last = torch.stack(rows[-len(rows) // cfg.epochs :])[:, names.index("kl")]
+            self.policy_rate = adapted_rate(self.policy_rate, float(last.mean()), cfg.target_kl)
+        return means | {"last_kl": float(rows[-1][names.index("kl")]), "explained": 1.0 - float(left)}
 
     def iterate(self) -> tuple[dict[str, float], dict[str, float]]:
         """One iteration; the terms of the collected rewards and what the update says of itself."""
