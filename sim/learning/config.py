@@ -111,7 +111,7 @@ def fast() -> PPOConfig:
     """The same in a fraction of the steps: small iterations, wider exploration, a policy rate that follows the divergence."""
     return PPOConfig(
         iterations=150, iteration_steps=8192, epochs=5, minibatch=1024, policy_rate=3e-4, value_rate=1e-3,
-        schedule="adaptive_kl", gradient_clip=1.0, network=NetworkConfig(log_std=-2.0),
+        schedule="adaptive_kl", target_kl=0.02, gradient_clip=1.0, network=NetworkConfig(log_std=-2.0),
     )  # fmt: skip
 
 

@@ -84,11 +84,13 @@ def test_adaptive_schedule_brings_the_divergence_to_its_target(small, rate, targ
     """From a rate far too low or far too high; left alone it stays far from it."""
 
     def divergence(schedule):
-        learner = Learner(PointMass(), small(policy_rate=rate, target_kl=target, schedule=schedule))
-        return np.mean([learner.iterate()[1]["last_kl"] for _ in range(16)][-5:])
+        config = small(policy_rate=rate, target_kl=target, schedule=schedule, iteration_steps=1024, minibatch=256)
+        learner = Learner(PointMass(), config)
+        # It varies from one iteration to the next by factors, hence the geometric mean.
+        return np.exp(np.mean([np.log(learner.iterate()[1]["last_kl"]) for _ in range(20)][-8:]))
 
-    assert 0.5 * target < divergence("adaptive_kl") < 2.0 * target
-    assert abs(np.log(divergence("constant") / target)) > np.log(3.0)
+    assert 0.4 * target < divergence("adaptive_kl") < 2.5 * target
+    assert abs(np.log(divergence("constant") / target)) > np.log(4.0)
 
 
 def test_linear_schedule_falls_to_the_last_iteration_and_constant_stays(small):
