@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+import tyro
 
-from sim.learning.config import NetworkConfig, benchmark, fast, paper
+from sim.learning.config import NetworkConfig, PPOConfig, benchmark, fast, paper
 from sim.learning.environment import FINAL_OBSERVATION
 from sim.learning.learner_state import learner_tensors
 from sim.learning.network import ActorCritic, gaussian_entropy, gaussian_kl, gaussian_log_prob
@@ -222,3 +223,12 @@ def test_settings_that_cannot_work_are_refused(change, message):
         dataclasses.replace(paper(), **change)
     with pytest.raises(ValueError, match=r"hidden: expected widths of at least 1, got \(\)"):
         NetworkConfig(hidden=())
+
+
+def test_settings_are_options_of_a_command_line():
+    """A preset gives the defaults, every field can be changed, as in the other command lines."""
+    config = tyro.cli(
+        PPOConfig, default=fast(), args=["--network.hidden", "64", "32", "--value-clip", "0.3", "--seed", "4"]
+    )
+    expected = dataclasses.replace(fast().network, hidden=(64, 32))
+    assert config == dataclasses.replace(fast(), network=expected, value_clip=0.3, seed=4)
