@@ -2,7 +2,8 @@
 
 Trains the `benchmark` preset on gymnasium's MuJoCo tasks and writes `docs/results/ppo_known_task.csv` (a row a run, beside the
 published figure), `ppo_known_task_curves.csv` (return over steps) and `ppo_known_task.png`. Runs that are in the folder already
-go on from their last checkpoint with `--resume`; finished ones are only read.
+go on from their last checkpoint with `--resume`; finished ones are only read. `--read-only` trains nothing and reports the runs as
+far as they have come.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ import numpy as np
 
 from dataset import atomic, figure_style, provenance
 from dataset.command_line import run_command
-from sim.learning.checkpoint import checkpoints
+from sim.learning.checkpoint import checkpoints, load_checkpoint
 from sim.learning.config import PPOConfig, benchmark
 from sim.learning.environment import Environment
 from sim.learning.episodes import Episodes
 from sim.learning.gym_task import GymTask
-from sim.learning.policy import Policy, load_policy
+from sim.learning.learner_state import restore
+from sim.learning.policy import Policy
+from sim.learning.ppo import Learner
 from sim.learning.progress import read_metrics
-from sim.learning.train import POLICY_FILE, train
+from sim.learning.train import train
 
 _log = logging.getLogger(__name__)
 
@@ -77,6 +80,8 @@ class KnownTaskConfig:
     """Folder of tables and figure."""
     resume: bool = False
     """Go on from the checkpoints in the folder of the trainings."""
+    read_only: bool = False
+    """Train nothing; tables and figure of the runs as far as their last checkpoints."""
     threads: int = 1
     """Torch threads."""
 
@@ -110,6 +115,22 @@ def settings(config: KnownTaskConfig, task: str, seed: int) -> PPOConfig:
     return dataclasses.replace(base, iterations=iterations, seed=seed, threads=config.threads)
 
 
+def learned(config: KnownTaskConfig, task: str, seed: int, folder: Path) -> Learner:
+    """Train one run to its end, or read it as far as it has come.
+
+    Raises:
+        ValueError: A run in the folder was made with other settings, or there is none to read.
+    """
+    wanted = settings(config, task, seed)
+    if not config.read_only:
+        resume = config.resume and bool(checkpoints(folder))
+        return train(GymTask(task), wanted, folder, resume=resume, task={"name": task})
+    learner = Learner(GymTask(task), wanted)
+    tensors, facts = load_checkpoint(folder)
+    restore(learner, tensors, facts["counters"])
+    return learner
+
+
 def evaluate(environment: Environment, policy: Policy, episodes: int, seed: int = EVALUATION_SEED) -> np.ndarray:
     """Returns of the first so many episodes that a policy without noise plays in one environment."""
     observation = environment.reset(seed)
@@ -133,10 +154,9 @@ def main(config: KnownTaskConfig) -> list[Row]:
         for seed in range(config.seeds or known.seeds):
             folder = config.runs / name / str(seed)
             _log.info("%s, seed %d", name, seed)
-            resume = config.resume and bool(checkpoints(folder))
-            train(GymTask(name), settings(config, name, seed), folder, resume=resume, task={"name": name})
-            metrics = read_metrics(folder)
-            returns = evaluate(GymTask(name), load_policy(folder / POLICY_FILE), config.episodes)
+            learner = learned(config, name, seed, folder)
+            metrics = read_metrics(folder)[: learner.iteration]
+            returns = evaluate(GymTask(name), Policy.of(learner), config.episodes)
             rows.append(
                 Row(
                     task=name, seed=seed, steps=metrics[-1]["steps"], training_return=metrics[-1]["episode_return"],

@@ -80,6 +80,7 @@ def test_the_proof_writes_its_tables_and_figure_and_reads_finished_runs(tmp_path
     assert table[0].startswith("task,seed,steps,training_return,evaluation_return") and len(table) == 2
     assert (config.out / known_task.FIGURE).read_bytes()[:4] == b"\x89PNG"
     assert known_task.main(dataclasses.replace(config, resume=True)) == rows
+    assert known_task.main(dataclasses.replace(config, read_only=True)) == rows
 
 
 def test_unknown_tasks_are_refused():
