@@ -2,8 +2,8 @@
 
 Trains the `benchmark` preset on gymnasium's MuJoCo tasks and writes `docs/results/ppo_known_task.csv` (a row a run, beside the
 published figure), `ppo_known_task_curves.csv` (return over steps) and `ppo_known_task.png`. Runs that are in the folder already
-go on from their last checkpoint with `--resume`; finished ones are only read. `--read-only` trains nothing and reports the runs as
-far as they have come.
+go on from their last checkpoint with `--resume`; finished ones are only read. `--read-only` trains nothing and reports the
+runs as far as they have come.
 """
 
 from __future__ import annotations
