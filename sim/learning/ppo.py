@@ -231,7 +231,7 @@ class Learner:
         left = (batch.target - batch.value).var() / batch.target.var().clamp_min(1e-12)
         means |= {"policy_rate": self.policy_rate, "std": float(network.log_std.detach().exp().mean())}
         if cfg.schedule == "adaptive_kl":
-            last = torch.stack(rows[-len(rows) // cfg.epochs :])[:, names.index("kl")]
+            last = torch.stack(rows[-(len(rows) // cfg.epochs) :])[:, names.index("kl")]
             self.policy_rate = adapted_rate(self.policy_rate, float(last.mean()), cfg.target_kl)
         return means | {"last_kl": float(rows[-1][names.index("kl")]), "explained": 1.0 - float(left)}
 
