@@ -47,7 +47,7 @@ class KnownTask:
     seeds: int
     """Trainings."""
     published: float
-    """Published return after a million steps: mean over seeds of the last training episodes."""
+    """Published average episodic return after a million steps of training, mean over seeds."""
     spread: float
     """Published standard deviation over seeds."""
 
@@ -98,7 +98,7 @@ class Row:
     seed: int
     steps: int
     training_return: float
-    """Mean of the last 100 training episodes, noise included: what was published."""
+    """Mean of the last 100 training episodes, noise included, as in what was published."""
     evaluation_return: float
     """Mean of the evaluation episodes, without noise."""
     evaluation_sd: float
@@ -191,7 +191,7 @@ def draw(curves: dict[tuple[str, int], np.ndarray], path: Path) -> Path:
     """Return over steps of every training, a panel a task, with the published figure as a band."""
     tasks = list(dict.fromkeys(task for task, _ in curves))
     with figure_style.style():
-        figure, panels = figure_style.new_figure(1, len(tasks), width=3.6 * len(tasks), height=2.9, squeeze=False)
+        figure, panels = figure_style.new_figure(1, len(tasks), width=3.6 * len(tasks), height=3.1, squeeze=False)
         for panel, task in zip(panels[0], tasks):
             known = TASKS[task]
             own = {seed: curve for (name, seed), curve in curves.items() if name == task}
@@ -203,10 +203,11 @@ def draw(curves: dict[tuple[str, int], np.ndarray], path: Path) -> Path:
                 known.published, color=figure_style.BASELINE, linestyle="--", label="published, after 1 M steps (± SD)"
             )  # fmt: skip
             panel.set_ylim(bottom=0.0)
-            panel.legend(loc="lower right")
             figure_style.label(
                 panel, x=("Environment steps", "thousand"), y=("Return, last 100 episodes", ""), title=task
             )
+        widest = max(panels[0], key=lambda panel: len(panel.lines))
+        figure.legend(*widest.get_legend_handles_labels(), loc="outside lower center", ncols=4)
         return figure_style.save(figure, path)
 
 
