@@ -24,7 +24,7 @@ import numpy as np
 from dataset import atomic
 
 RUN_FILE: Final = "run.json"
-_PACKAGES: Final = ("ezc3d", "mujoco", "numba", "numpy", "ray", "safetensors", "scipy", "torch", "triton")
+_PACKAGES: Final = ("ezc3d", "gymnasium", "mujoco", "numba", "numpy", "ray", "safetensors", "scipy", "torch", "triton")
 
 
 def run_record(

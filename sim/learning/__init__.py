@@ -1,0 +1,1 @@
+"""Reinforcement learning for any environment: PPO, which knows neither gait nor imitation."""
