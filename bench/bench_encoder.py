@@ -3,7 +3,8 @@
 CPU, float32: the folded pooling encoder beside the unfolded eager one. CUDA, bfloat16: the fused kernels beside eager torch,
 torch.compile and eager torch replayed as a CUDA graph; inference with parameters folded or packed once, a training step
 with all of it. The loss is the mean square of the features against a fixed target; making windows is not part of it.
-`python -m bench.bench_encoder` prints registers, spills and shared memory of the compiled kernels; it needs no GPU.
+`python -m bench.bench_encoder` writes registers, spills and shared memory of the compiled kernels into
+`docs/results/encoder_resources.csv`; it needs no GPU.
 """
 
 from __future__ import annotations
@@ -229,16 +230,14 @@ def _tensors(weights: Any) -> list[Tensor]:
 
 
 def run() -> None:
-    """The command line: what the compiler made of every fused kernel, for each target and dtype."""
+    """The command line: what the compiler made of every fused kernel, into the committed table."""
     from kernels.encoder import ahead_of_time
 
-    rows = [
-        ahead_of_time.compile_one(kernel, dtype, target)
-        for dtype in ahead_of_time.DTYPES
-        for target in ahead_of_time.TARGETS
-        for kernel in ahead_of_time.launches(dtype)
-    ]
-    print(ahead_of_time.table(rows))
+    rows = []
+    for row in ahead_of_time.compile_all():
+        print(row)
+        rows.append(row)
+    ahead_of_time.write_table(rows)
 
 
 if __name__ == "__main__":

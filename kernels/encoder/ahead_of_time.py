@@ -6,10 +6,12 @@ multiprocessor holds; they need no device. The launches are those that the backe
 
 from __future__ import annotations
 
+import csv
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ from kernels.encoder.attention import triton_gpu as attention_gpu
 from kernels.encoder.attention.cases import CASES as ATTENTION_CASES
 from kernels.encoder.attention.cases import make_weights as make_attention_weights
 
+TABLE = Path(__file__).parents[2] / "docs" / "results" / "encoder_resources.csv"
+"""What `python -m bench.bench_encoder` found; the tests hold the kernels to it."""
 TARGETS = (80, 90)
 """Compute capabilities: A100, H100 and H200."""
 DTYPES = (torch.bfloat16, torch.float32)
@@ -46,6 +50,8 @@ class Resources:
     """Bytes of a thread in local memory: spilled registers."""
     shared: int
     """Bytes of a program, dynamic."""
+    triton: str
+    """Version of the compiler."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +114,7 @@ def compile_one(name: str, dtype: torch.dtype, target: int) -> Resources:
     registers, stack = _usage(compiled.asm["cubin"])
     return Resources(
         kernel=name, dtype=own, target=target, warps=launch.options["num_warps"], registers=registers, stack=stack,
-        shared=compiled.metadata.shared,
+        shared=compiled.metadata.shared, triton=triton.__version__,
     )  # fmt: skip
 
 
@@ -125,11 +131,35 @@ def _usage(machine_code: bytes) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def table(rows: list[Resources]) -> str:
-    """The rows as text."""
-    lines = [f"{'kernel':<20}{'dtype':<7}{'target':<8}{'warps':>6}{'registers':>11}{'stack B':>9}{'shared B':>10}"]
-    lines += [
-        f"{row.kernel:<20}{row.dtype:<7}sm_{row.target:<5}{row.warps:>6}{row.registers:>11}{row.stack:>9}{row.shared:>10}"
-        for row in rows
-    ]
-    return "\n".join(lines)
+def compile_all() -> Iterator[Resources]:
+    """Every kernel for every dtype and target."""
+    for dtype in DTYPES:
+        for name in launches(dtype):
+            for target in TARGETS:
+                yield compile_one(name, dtype, target)
+
+
+def write_table(rows: Sequence[Resources], path: Path = TABLE) -> None:
+    """Write the rows as CSV."""
+    with open(path, "w", newline="") as stream:
+        writer = csv.DictWriter(stream, [item.name for item in fields(Resources)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def read_table(path: Path = TABLE) -> list[Resources]:
+    """Rows that `write_table` wrote.
+
+    Raises:
+        ValueError: A line is no such row; names file and line.
+    """
+    kinds = {item.name: int if item.type == "int" else str for item in fields(Resources)}
+    rows = []
+    with open(path, newline="") as stream:
+        for number, found in enumerate(csv.DictReader(stream), start=2):
+            try:
+                rows.append(Resources(**{name: kind(found[name]) for name, kind in kinds.items()}))
+            except (KeyError, ValueError) as error:
+                names = ", ".join(kinds)
+                raise ValueError(f"{path}, line {number}: expected {names}, got {found}: {error}") from error
+    return rows

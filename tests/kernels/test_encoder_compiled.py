@@ -1,0 +1,44 @@
+"""The fused encoders compiled ahead of time for sm_80 and sm_90: they fit, and need what the committed table says."""
+
+import pytest
+import torch
+
+triton = pytest.importorskip("triton", reason="triton is not installed: the fused encoders cannot be compiled")
+
+from kernels.encoder import ahead_of_time
+
+KERNELS = ("pooled_forward", "pooled_backward", "weight_grad", "attention_forward", "attention_backward")
+SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
+"""Bytes of shared memory a program may have, CUDA programming guide, table of compute capabilities."""
+
+
+# The compiler takes up to 15 s a kernel, more on a busy machine.
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("target", ahead_of_time.TARGETS)
+@pytest.mark.parametrize("dtype", ahead_of_time.DTYPES, ids=["bfloat16", "float32"])
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_each_kernel_compiles_and_needs_what_the_table_says(kernel: str, dtype: torch.dtype, target: int) -> None:
+    need = ahead_of_time.compile_one(kernel, dtype, target)
+    assert 0 < need.registers <= 255
+    assert need.registers * 32 * need.warps <= 65536
+    assert need.shared <= SHARED_LIMIT[target]
+    recorded = {(row.kernel, row.dtype, row.target): row for row in ahead_of_time.read_table()}
+    row = recorded[need.kernel, need.dtype, need.target]
+    if row.triton == triton.__version__:
+        assert need == row, "make the table again: python -m bench.bench_encoder"
+
+
+def test_the_table_and_these_tests_know_every_kernel_of_the_backends() -> None:
+    assert set(ahead_of_time.launches(torch.bfloat16)) == set(KERNELS)
+    rows = ahead_of_time.read_table()
+    assert len(rows) == len(KERNELS) * len(ahead_of_time.TARGETS) * len(ahead_of_time.DTYPES)
+
+
+def test_a_table_that_is_none_is_refused(tmp_path) -> None:
+    path = tmp_path / "table.csv"
+    row = ahead_of_time.read_table()[0]
+    ahead_of_time.write_table([row], path)
+    assert ahead_of_time.read_table(path) == [row]
+    path.write_text(path.read_text().replace(str(row.registers), "many"))
+    with pytest.raises(ValueError, match=r"table\.csv, line 2: expected .*registers"):
+        ahead_of_time.read_table(path)
