@@ -1,13 +1,16 @@
-"""The fused encoders compiled ahead of time for sm_80 and sm_90: they fit, and need what the committed table says."""
+"""The Triton kernels compiled ahead of time for sm_80 and sm_90: they fit, and need what the committed table says."""
 
 import pytest
 import torch
 
-triton = pytest.importorskip("triton", reason="triton is not installed: the fused encoders cannot be compiled")
+pytest.importorskip("triton", reason="triton is not installed: its kernels cannot be compiled")
 
-from kernels.encoder import ahead_of_time
+import triton
 
-KERNELS = ("pooled_forward", "pooled_backward", "weight_grad", "attention_forward", "attention_backward")
+from kernels import ahead_of_time
+
+ENCODER = ("pooled_forward", "pooled_backward", "weight_grad", "attention_forward", "attention_backward")
+KERNELS = [(kernel, dtype) for kernel in ENCODER for dtype in ahead_of_time.DTYPES] + [("windows", torch.float32)]
 SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 """Bytes of shared memory a program may have, CUDA programming guide, table of compute capabilities."""
 
@@ -15,8 +18,7 @@ SHARED_LIMIT = {80: 163 * 1024, 90: 227 * 1024}
 # The compiler takes up to 15 s a kernel, more on a busy machine.
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("target", ahead_of_time.TARGETS)
-@pytest.mark.parametrize("dtype", ahead_of_time.DTYPES, ids=["bfloat16", "float32"])
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize(("kernel", "dtype"), KERNELS, ids=str)
 def test_each_kernel_compiles_and_needs_what_the_table_says(kernel: str, dtype: torch.dtype, target: int) -> None:
     need = ahead_of_time.compile_one(kernel, dtype, target)
     assert 0 < need.registers <= 255
@@ -25,13 +27,14 @@ def test_each_kernel_compiles_and_needs_what_the_table_says(kernel: str, dtype: 
     recorded = {(row.kernel, row.dtype, row.target): row for row in ahead_of_time.read_table()}
     row = recorded[need.kernel, need.dtype, need.target]
     if row.triton == triton.__version__:
-        assert need == row, "make the table again: python -m bench.bench_encoder"
+        assert need == row, "make the table again: python -m bench.resources"
 
 
 def test_the_table_and_these_tests_know_every_kernel_of_the_backends() -> None:
-    assert set(ahead_of_time.launches(torch.bfloat16)) == set(KERNELS)
-    rows = ahead_of_time.read_table()
-    assert len(rows) == len(KERNELS) * len(ahead_of_time.TARGETS) * len(ahead_of_time.DTYPES)
+    launched = {(kernel, dtype) for dtype in ahead_of_time.DTYPES for kernel in ahead_of_time.launches(dtype)}
+    assert launched == set(KERNELS)
+    rows = {(row.kernel, row.dtype, row.target) for row in ahead_of_time.read_table()}
+    assert len(rows) == len(KERNELS) * len(ahead_of_time.TARGETS)
 
 
 def test_a_table_that_is_none_is_refused(tmp_path) -> None:

@@ -25,9 +25,10 @@ from kernels.encoder.attention import tiles as attention_tiles
 from kernels.encoder.attention import triton_gpu as attention_gpu
 from kernels.encoder.attention.cases import CASES as ATTENTION_CASES
 from kernels.encoder.attention.cases import make_weights as make_attention_weights
+from kernels.windows import triton_gpu as windows_gpu
 
-TABLE = Path(__file__).parents[2] / "docs" / "results" / "encoder_resources.csv"
-"""What `python -m bench.bench_encoder` found; the tests hold the kernels to it."""
+TABLE = Path(__file__).parents[1] / "docs" / "results" / "kernel_resources.csv"
+"""What `python -m bench.resources` found; the tests hold the kernels to it."""
 TARGETS = (80, 90)
 """Compute capabilities: A100, H100 and H200."""
 DTYPES = (torch.bfloat16, torch.float32)
@@ -65,7 +66,10 @@ class Launched:
 
 
 def launches(dtype: torch.dtype) -> dict[str, Launched]:
-    """Every kernel at the paper's sizes: 53 markers of 36 features for both designs."""
+    """Every kernel at the paper's sizes: 53 markers of 36 features for both designs.
+
+    Windows are made of float32 markers whatever the encoder's dtype, so they are listed with it only.
+    """
     pooled = triton_gpu.Sizes(features=36, width=64, ff=128, heads=4, layers=3)
     cut, how = triton_gpu.LAUNCH, triton_gpu.product_options(dtype)
     shared = {**pooled.block(), **triton_gpu.chunks(pooled, cut, 53), **how, "HP": 8}
@@ -75,7 +79,14 @@ def launches(dtype: torch.dtype) -> dict[str, Launched]:
     sizes = attention_gpu.compile_time(packed, attention, case.tokens, dtype)
     backward = {"NT": 19, "NEEDS_TOKENS": False}
     gradient = {"ROW": 1000, "TI": 32, "TJ": 32, "BR": 64, "NR": 38, **how}
+    window = {} if dtype != torch.float32 else {
+        "windows": Launched(
+            function=windows_gpu.windows_kernel, options={"num_warps": windows_gpu.WARPS},
+            constants=windows_gpu.compile_time(2, 30.0, has_noise=True, has_order=True),
+        ),
+    }  # fmt: skip
     return {
+        **window,
         "pooled_forward": Launched(function=pooled_tiles.pooled_forward_kernel,
                                    constants=shared | {"HAS_SAVED": False}, options={"num_warps": cut.warps}),
         "pooled_backward": Launched(function=pooled_tiles.pooled_backward_kernel,
@@ -90,6 +101,11 @@ def launches(dtype: torch.dtype) -> dict[str, Launched]:
 
 _FLOAT32 = {"saved", "norm_grad", "token_grad", "inverses", "partial"}
 _INTEGERS = {"B", "M", "W", "P"}
+_WINDOWS = {
+    "frame": "*i64", "index": "*i32", "start": "*i64", "order": "*i64", "is_mirrored": "*u8", "mask": "*u8",
+    "origin": "*fp64", "heading": "*fp64", "offset_size": "*fp64", "jitter_size": "*fp64",
+}  # fmt: skip
+"""Pointers of the window kernel as `kernels.windows.draw_windows` makes them."""
 
 
 def compile_one(name: str, dtype: torch.dtype, target: int) -> Resources:
@@ -103,6 +119,8 @@ def compile_one(name: str, dtype: torch.dtype, target: int) -> Resources:
         if argument in _INTEGERS:
             return "i32"
         is_float32 = argument in _FLOAT32 or (name == "weight_grad" and argument == "out")
+        if name == "windows":
+            return _WINDOWS.get(argument, f"*{own}")
         return {"mask": "*u8", "table": "*i32"}.get(argument, "*fp32" if is_float32 else f"*{own}")
 
     names = launch.function.arg_names
