@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 
 from bench.harness import Case, Contender
-from kernels import encoder, windows
+from kernels import encoder
 from kernels.encoder import attention
 from kernels.encoder import cases as pooled_cases
 from kernels.encoder.attention import cases as attention_cases
@@ -212,28 +213,34 @@ def _reference_in_float(design: _Design, tokens: Tensor, mask: Tensor) -> Tensor
     return design.reference(tokens.float(), mask, weights)
 
 
-def _sources(design: _Design) -> list[Callable[[], tuple[Tensor, Tensor]]]:
-    """Where a training step takes its tokens and mask from: made before on a CPU, from recorded frames on a GPU.
+Source = Callable[[], tuple[Tensor, Tensor]]
+"""Tokens and mask of a training step."""
 
-    The frames are larger than the second-level cache and every source takes windows of its own.
+
+def _sources(design: _Design, *, is_fused: bool) -> list[Source]:
+    """Where training steps take their tokens from: made before on a CPU, windows of recorded frames on a GPU.
+
+    The frames are larger than the second-level cache and every source takes windows of its own. The fused kernel makes them
+    for the fused encoder, eager torch for its rivals; neither goes through the boundary's checks, which wait for the device.
     """
     if design.device == "cpu":
         first = design.inputs()
         return [lambda: first]
+    module = importlib.import_module(f"kernels.windows.{'triton_gpu' if is_fused else 'torch_any'}")
     generator = torch.Generator().manual_seed(5)
     markers, batch = _NUM_MARKERS, design.case.batch
     frames = torch.randn(_NUM_FRAMES, markers, 3, generator=generator).to(design.device)
     index = torch.arange(markers, dtype=torch.int32).expand(batch, -1).contiguous().to(design.device)
-    by_frame = design.name == "attention_frames"
+    is_mirrored = torch.zeros(batch, dtype=torch.bool, device=design.device)
 
-    def source() -> Callable[[], tuple[Tensor, Tensor]]:
+    def source() -> Source:
         frame = torch.randint(2, _NUM_FRAMES - 3, (batch,), generator=generator).to(design.device)
         origin = torch.randn(batch, 3, generator=generator).to(design.device)
         heading = torch.randn(batch, generator=generator).to(design.device)
 
         def make() -> tuple[Tensor, Tensor]:
-            tokens, mask = windows.make_tokens(frames, frame, index, origin=origin, heading=heading)
-            if by_frame:  # frames of all markers as tokens, as many as the case has
+            tokens, mask = module.make_tokens(frames, frame, index, origin, heading, is_mirrored, None, None, 2, 30.0)
+            if design.name == "attention_frames":  # the frames of all markers are the tokens, as many as the case has
                 tokens = tokens.view(batch, markers, -1, 6).transpose(1, 2).flatten(2)[:, : design.case.tokens]
                 mask = mask[:, : design.case.tokens]
             return tokens.to(design.dtype).contiguous(), mask.contiguous()
@@ -246,32 +253,31 @@ def _sources(design: _Design) -> list[Callable[[], tuple[Tensor, Tensor]]]:
 def _training_contest(
     design: _Design, forwards: dict[str, Forward], rivals: tuple[str, ...]
 ) -> tuple[Case, list[Contender]]:
-    sources = _sources(design)
     target = torch.randn(design.case.batch, design.case.width, generator=torch.Generator().manual_seed(7))
     target = target.to(design.device, design.dtype)
 
-    def gradient(forward: Forward, dtype: torch.dtype) -> Tensor:
+    def gradient(forward: Forward, dtype: torch.dtype, *, is_fused: bool) -> Tensor:
         weights = _replaced(design.weights(), lambda value: value.to(dtype).requires_grad_())
-        tokens, mask = sources[0]()
+        tokens, mask = _sources(design, is_fused=is_fused)[0]()
         loss = (forward(tokens.to(dtype), mask, weights) - target.to(dtype)).square().mean()
         return torch.cat([part.float().flatten() for part in torch.autograd.grad(loss, _tensors(weights))])
 
-    exact = functools.cache(lambda: gradient(design.reference, torch.float32))
+    exact = functools.cache(lambda: gradient(design.reference, torch.float32, is_fused=False))
 
     def contender(impl: str, forward: Forward) -> Contender:
         weights = _replaced(design.weights(), lambda value: value.clone().requires_grad_())
         leaves = _tensors(weights)
-        is_cuda = design.device == "cuda"
+        is_cuda, sources = design.device == "cuda", _sources(design, is_fused=impl not in rivals)
         optimizer = torch.optim.AdamW(leaves, lr=1e-3, weight_decay=1e-7, fused=True, capturable=is_cuda)
 
-        def run(source: Callable[[], tuple[Tensor, Tensor]] = sources[0]) -> None:
+        def run(source: Source = sources[0]) -> None:
             optimizer.zero_grad(set_to_none=True)
             (forward(*source(), weights) - target).square().mean().backward()
             torch.nn.utils.clip_grad_norm_(leaves, 5.0, foreach=True)
             optimizer.step()
 
         def check() -> None:
-            found = gradient(forward, design.dtype)
+            found = gradient(forward, design.dtype, is_fused=impl not in rivals)
             worst = float((found - exact()).norm() / exact().norm())
             assert worst <= _GRADIENT_TOLERANCE[design.dtype], f"gradients differ by {worst} of their norm"
 

@@ -48,6 +48,8 @@ def _workers(threads: int) -> ThreadPoolExecutor:
 
 def _be_one_of_many(start: threading.Barrier) -> None:
     start.wait()
+    # A thread takes over the common number when it first asks for it; only after that it can have one of its own.
+    torch.get_num_threads()
     torch.set_num_threads(1)
 
 
