@@ -176,7 +176,8 @@ def read_table(path: Path = TABLE) -> list[Resources]:
     with open(path, newline="") as stream:
         for number, found in enumerate(csv.DictReader(stream), start=2):
             try:
-                rows.append(Resources(**{name: kind(found[name]) for name, kind in kinds.items()}))
+                values: dict[str, Any] = {name: kind(found[name]) for name, kind in kinds.items()}
+                rows.append(Resources(**values))
             except (KeyError, ValueError) as error:
                 names = ", ".join(kinds)
                 raise ValueError(f"{path}, line {number}: expected {names}, got {found}: {error}") from error

@@ -1,7 +1,7 @@
 """Blocks of a batch shared out over threads, each block computed by one of them.
 
-Torch shares out every single operation instead; on blocks that fit a cache most operations are too short for that. No
-result depends on the number of threads: a block is computed by one thread, and what blocks give is joined in their order.
+Torch shares out every single operation instead; on blocks that fit a cache most operations are too short for that. Of
+several blocks no result depends on the number of threads: each is computed by one, and what they give is joined in order.
 """
 
 from __future__ import annotations

@@ -193,10 +193,10 @@ def _forward(
     state, read_BHF = start.expand(batch, -1), read.view(num_heads, features).expand(batch, -1, -1)
     for index, layer in enumerate(layers):
         gain, offset = layer.norm_weight.unbind(), layer.norm_bias.unbind()
-        before, first, moments = state, state, (start, start)
+        before, first, first_mean, first_inverse = state, state, start, start
         if index:
             first = torch.addmm(layer.self_bias, state, layer.self_map.T)
-            state, *moments = _norm(first, gain[0], offset[0])
+            state, first_mean, first_inverse = _norm(first, gain[0], offset[0])
             read_BHF = torch.addmm(layer.read_bias, state, layer.read_map.T).view(batch, num_heads, features)
         if bias_B1M is None:
             score_BHM = torch.bmm(read_BHF, turned_BFM)
@@ -205,16 +205,16 @@ def _forward(
         weight_BHM = torch.softmax(score_BHM, dim=-1)
         pooled = torch.bmm(weight_BHM, tokens_BMF).view(batch, -1)
         second = torch.addmm(state, pooled, layer.write_map.T)
-        middle, *second_moments = _norm(second, gain[1], offset[1])
+        middle, second_mean, second_inverse = _norm(second, gain[1], offset[1])
         hidden = torch.addmm(layer.ff_in_bias, middle, layer.ff_in_weight.T).relu_()
         third = torch.addmm(middle, hidden, layer.ff_out_weight.T)
-        out, *third_moments = _norm(third, gain[2], offset[2])
+        out, third_mean, third_inverse = _norm(third, gain[2], offset[2])
         if saved is not None:
-            saved.append(_Layer(before, first, *moments, state, read_BHF, weight_BHM, pooled, second, *second_moments,
-                                middle, hidden, third, *third_moments))  # fmt: skip
+            saved.append(_Layer(before, first, first_mean, first_inverse, state, read_BHF, weight_BHM, pooled, second,
+                                second_mean, second_inverse, middle, hidden, third, third_mean, third_inverse))  # fmt: skip
         state = out
-    out, *moments = _norm(state, maps.last_weight, maps.last_bias)
-    return out, _Last(state, *moments)
+    out, mean, inverse = _norm(state, maps.last_weight, maps.last_bias)
+    return out, _Last(state, mean, inverse)
 
 
 class _Stack(torch.autograd.Function):

@@ -1,9 +1,11 @@
 """The folded encoder cut into blocks: the cuts and the threads are invisible in features and gradients."""
 
+import dataclasses
+
 import pytest
 import torch
 
-from kernels.encoder import block_threads, encode_groups, folded_stack
+from kernels.encoder import block_threads, encode_groups, folded, folded_stack
 from kernels.encoder.cases import CASES, make_tokens, make_weights, parameters, with_parameters
 
 PRIME = next(case for case in CASES if case.name == "prime")
@@ -40,12 +42,20 @@ def test_blocks_of_one_window_give_what_whole_groups_give(monkeypatch) -> None:
         assert (expected - actual).abs().max() < 1e-11 * max(1.0, float(expected.abs().max()))
 
 
-def test_no_bit_depends_on_the_number_of_threads(monkeypatch, threads) -> None:
+def test_no_bit_of_the_stack_depends_on_the_number_of_threads(monkeypatch, threads) -> None:
+    """Features and the gradients of tokens and maps; torch folds the parameters before, by threads of its own."""
     monkeypatch.setattr(folded_stack, "BLOCK_BYTES", 2 * 31 * 36 * 4)
+    once = folded.fold(make_weights(PRIME))
     results = []
     for count in (1, 2, 3):
         threads(count)
-        results.append(_everything(_groups(torch.float32), torch.float32))
+        start, read, *maps = (x.clone().requires_grad_() for x in (once.start, once.read, *once.maps.tensors()))
+        names = [item.name for item in dataclasses.fields(once.maps)]
+        groups = [(tokens.clone().requires_grad_(), mask) for tokens, mask in _groups(torch.float32)]
+        stack = folded_stack.StackMaps(**dict(zip(names, maps)))
+        features = folded_stack.encode_stack(groups, start, read, stack, once.num_heads)
+        leaves = [start, read, *maps, *(tokens for tokens, _ in groups)]
+        results.append([features, *torch.autograd.grad(features.square().sum(), leaves)])
     for other in results[1:]:
         assert all(torch.equal(one, two) for one, two in zip(results[0], other, strict=True))
 
