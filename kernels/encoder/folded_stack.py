@@ -28,7 +28,7 @@ from torch.autograd.function import once_differentiable
 from kernels.encoder.block_threads import over_blocks
 from kernels.encoder.reference import LAYER_NORM_EPS
 
-BLOCK_BYTES = 2 << 20
+BLOCK_BYTES = 4 << 20
 """Most tokens of a block on a CPU; elsewhere a group is one block."""
 _BLOCKS_AT_ONCE = 4
 """A group larger than a block is cut into a multiple of these, so that so many threads end together."""
