@@ -1,16 +1,17 @@
 """Both encoders at the paper's batch of 2400 windows: forward, and a training step with clipping and AdamW.
 
-CPU, float32: the folded pooling encoder beside the unfolded eager one. CUDA, bfloat16: the fused kernels beside eager torch,
-torch.compile and eager torch replayed as a CUDA graph; inference with parameters folded or packed once, a training step
-with all of it. The loss is the mean square of the features against a fixed target; making windows is not part of it.
-`python -m bench.bench_encoder` prints registers, spills and shared memory of the compiled kernels; it needs no GPU.
+CPU, float32: the folded pooling encoder beside the unfolded eager one and beside `nn.TransformerDecoder` with the same weights,
+which is what the released ImDy code calls. CUDA, bfloat16: the fused kernels beside eager torch, torch.compile and eager torch
+replayed as a CUDA graph; inference with parameters folded or packed once, a training step with all of it. The loss is the mean
+square of the features against a fixed target. A training step on CUDA begins with making its windows from recorded frames on
+the device (`kernels.windows`), for everyone alike; on the CPU it begins with tokens.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,11 +20,13 @@ import torch
 from torch import Tensor
 
 from bench.harness import Case, Contender
-from dataset.command_line import run_command
 from kernels import encoder
 from kernels.encoder import attention
 from kernels.encoder import cases as pooled_cases
 from kernels.encoder.attention import cases as attention_cases
+
+_NUM_FRAMES, _NUM_MARKERS = 120_000, 53
+"""Recorded frames that a GPU's training step takes its windows from, 76 MB."""
 
 Forward = Callable[[Tensor, Tensor, Any], Tensor]
 """Features from tokens, mask and weights."""
@@ -64,8 +67,9 @@ def contests(device: str) -> Iterator[tuple[Case, list[Contender]]]:
     )  # fmt: skip
     if device == "cpu":
         folded: Forward = lambda x, m, w: encoder.encode(x, m, w, backend="folded")  # noqa: E731
-        yield _forward_contest(pooled, {"folded": folded, "eager": pooled.reference}, rivals=("eager",))
-        yield _training_contest(pooled, {"folded": folded, "eager": pooled.reference}, rivals=("eager",))
+        forwards = {"folded": folded, "eager": pooled.reference, "nn.TransformerDecoder": decode_with_pytorch}
+        yield _forward_contest(pooled, forwards, rivals=("eager", "nn.TransformerDecoder"))
+        yield _training_contest(pooled, forwards, rivals=("eager", "nn.TransformerDecoder"))
         return
     designs = [pooled]
     for name in ("paper_frames", "paper_markers"):
@@ -83,6 +87,41 @@ def contests(device: str) -> Iterator[tuple[Case, list[Contender]]]:
         fused: Forward = encoder.encode if design is pooled else attention.encode
         yield _forward_contest(design, {"triton": _prepared(design), **rivals}, rivals=tuple(rivals))
         yield _training_contest(design, {"triton": fused, **rivals}, rivals=tuple(rivals))
+
+
+def decode_with_pytorch(tokens: Tensor, mask: Tensor, weights: encoder.PooledWeights) -> Tensor:
+    """Features by PyTorch's own decoder with these weights: every parameter of its module is replaced for the call.
+
+    Query and key maps of its self-attention, which cannot matter over one query, and the key bias are zero.
+    """
+    width, ff = weights.embed_weight.shape[0], weights.layers[0].ff_in_weight.shape[0]
+    decoder = _decoder(width, weights.num_heads, ff, len(weights.layers), weights.embed_weight.dtype)
+    given = {"norm.weight": weights.norm_weight, "norm.bias": weights.norm_bias}
+    square, vector = weights.embed_weight.new_zeros(2 * width, width), weights.embed_weight.new_zeros(2 * width)
+    for index, layer in enumerate(weights.layers):
+        own = {
+            "self_attn.in_proj_weight": torch.cat([square, layer.self_value_weight]),
+            "self_attn.in_proj_bias": torch.cat([vector, layer.self_value_bias]),
+            "self_attn.out_proj.weight": layer.self_out_weight, "self_attn.out_proj.bias": layer.self_out_bias,
+            "multihead_attn.in_proj_weight": torch.cat([layer.query_weight, layer.key_weight, layer.value_weight]),
+            "multihead_attn.in_proj_bias": torch.cat([layer.query_bias, vector[:width], layer.value_bias]),
+            "multihead_attn.out_proj.weight": layer.out_weight, "multihead_attn.out_proj.bias": layer.out_bias,
+            "linear1.weight": layer.ff_in_weight, "linear1.bias": layer.ff_in_bias,
+            "linear2.weight": layer.ff_out_weight, "linear2.bias": layer.ff_out_bias,
+        }  # fmt: skip
+        own |= {f"norm{which + 1}.weight": layer.norm_weight[which] for which in range(3)}
+        own |= {f"norm{which + 1}.bias": layer.norm_bias[which] for which in range(3)}
+        given |= {f"layers.{index}.{name}": value for name, value in own.items()}
+    memory = torch.nn.functional.linear(tokens, weights.embed_weight, weights.embed_bias)
+    query = weights.query.expand(len(tokens), 1, -1)
+    found = torch.func.functional_call(decoder, given, (query, memory), {"memory_key_padding_mask": ~mask})
+    return found[:, 0]
+
+
+@functools.cache
+def _decoder(width: int, heads: int, ff: int, layers: int, dtype: torch.dtype) -> torch.nn.TransformerDecoder:
+    layer = torch.nn.TransformerDecoderLayer(width, heads, ff, dropout=0.0, batch_first=True, dtype=dtype)
+    return torch.nn.TransformerDecoder(layer, layers, torch.nn.LayerNorm(width, dtype=dtype))
 
 
 def _folded_flops(case: pooled_cases.Case) -> int:
@@ -114,6 +153,9 @@ def _work(design: _Design, part: str, weights: Any) -> Case:
     else:
         # The tokens once more for the backward; a parameter, its gradient and two moments, read and written by AdamW.
         moved, flops = 2 * read + 2 * out + numbers * (3 * size + 16 + 4), 3 * design.flops
+        if design.device != "cpu":
+            # Six frames of every window, float32, and the tokens that are made of them.
+            moved += design.case.batch * _NUM_MARKERS * 6 * 3 * 4 + read
     return Case(
         kernel="encoder",
         name=f"{design.name}_{part}",
@@ -171,39 +213,75 @@ def _reference_in_float(design: _Design, tokens: Tensor, mask: Tensor) -> Tensor
     return design.reference(tokens.float(), mask, weights)
 
 
+Source = Callable[[], tuple[Tensor, Tensor]]
+"""Tokens and mask of a training step."""
+
+
+def _sources(design: _Design, *, is_fused: bool) -> list[Source]:
+    """Where training steps take their tokens from: made before on a CPU, windows of recorded frames on a GPU.
+
+    The frames are larger than the second-level cache and every source takes windows of its own. The fused kernel makes them
+    for the fused encoder, eager torch for its rivals; neither goes through the boundary's checks, which wait for the device.
+    """
+    if design.device == "cpu":
+        first = design.inputs()
+        return [lambda: first]
+    module = importlib.import_module(f"kernels.windows.{'triton_gpu' if is_fused else 'torch_any'}")
+    generator = torch.Generator().manual_seed(5)
+    markers, batch = _NUM_MARKERS, design.case.batch
+    frames = torch.randn(_NUM_FRAMES, markers, 3, generator=generator).to(design.device)
+    index = torch.arange(markers, dtype=torch.int32).expand(batch, -1).contiguous().to(design.device)
+    is_mirrored = torch.zeros(batch, dtype=torch.bool, device=design.device)
+
+    def source() -> Source:
+        frame = torch.randint(2, _NUM_FRAMES - 3, (batch,), generator=generator).to(design.device)
+        origin = torch.randn(batch, 3, generator=generator).to(design.device)
+        heading = torch.randn(batch, generator=generator).to(design.device)
+
+        def make() -> tuple[Tensor, Tensor]:
+            tokens, mask = module.make_tokens(frames, frame, index, origin, heading, is_mirrored, None, None, 2, 30.0)
+            if design.name == "attention_frames":  # the frames of all markers are the tokens, as many as the case has
+                tokens = tokens.view(batch, markers, -1, 6).transpose(1, 2).flatten(2)[:, : design.case.tokens]
+                mask = mask[:, : design.case.tokens]
+            return tokens.to(design.dtype).contiguous(), mask.contiguous()
+
+        return make
+
+    return [source() for _ in range(4)]
+
+
 def _training_contest(
     design: _Design, forwards: dict[str, Forward], rivals: tuple[str, ...]
 ) -> tuple[Case, list[Contender]]:
-    buffers = _buffers(design)
-    tokens, mask = buffers[0]
     target = torch.randn(design.case.batch, design.case.width, generator=torch.Generator().manual_seed(7))
     target = target.to(design.device, design.dtype)
 
-    def gradient(forward: Forward, dtype: torch.dtype) -> Tensor:
+    def gradient(forward: Forward, dtype: torch.dtype, *, is_fused: bool) -> Tensor:
         weights = _replaced(design.weights(), lambda value: value.to(dtype).requires_grad_())
+        tokens, mask = _sources(design, is_fused=is_fused)[0]()
         loss = (forward(tokens.to(dtype), mask, weights) - target.to(dtype)).square().mean()
         return torch.cat([part.float().flatten() for part in torch.autograd.grad(loss, _tensors(weights))])
 
-    exact = functools.cache(lambda: gradient(design.reference, torch.float32))
+    exact = functools.cache(lambda: gradient(design.reference, torch.float32, is_fused=False))
 
     def contender(impl: str, forward: Forward) -> Contender:
         weights = _replaced(design.weights(), lambda value: value.clone().requires_grad_())
         leaves = _tensors(weights)
-        is_cuda = design.device == "cuda"
-        optimizer = torch.optim.AdamW(leaves, lr=1e-3, weight_decay=1e-7, fused=is_cuda or None, capturable=is_cuda)
+        is_cuda, sources = design.device == "cuda", _sources(design, is_fused=impl not in rivals)
+        optimizer = torch.optim.AdamW(leaves, lr=1e-3, weight_decay=1e-7, fused=True, capturable=is_cuda)
 
-        def run(x: Tensor = tokens, m: Tensor = mask) -> None:
+        def run(source: Source = sources[0]) -> None:
             optimizer.zero_grad(set_to_none=True)
-            (forward(x, m, weights) - target).square().mean().backward()
+            (forward(*source(), weights) - target).square().mean().backward()
             torch.nn.utils.clip_grad_norm_(leaves, 5.0, foreach=True)
             optimizer.step()
 
         def check() -> None:
-            found = gradient(forward, design.dtype)
+            found = gradient(forward, design.dtype, is_fused=impl not in rivals)
             worst = float((found - exact()).norm() / exact().norm())
             assert worst <= _GRADIENT_TOLERANCE[design.dtype], f"gradients differ by {worst} of their norm"
 
-        others = tuple(lambda x=x, m=m: run(x, m) for x, m in buffers[1:])
+        others = tuple(functools.partial(run, source) for source in sources[1:])
         return Contender(impl=impl, run=run, check=check, is_rival=impl in rivals, rotate=others,
                          is_capturable=_is_capturable(impl))  # fmt: skip
 
@@ -226,20 +304,3 @@ def _tensors(weights: Any) -> list[Tensor]:
     records = [weights, *weights.layers]
     values = [getattr(record, item.name) for record in records for item in dataclasses.fields(record)]
     return [value for value in values if isinstance(value, Tensor)]
-
-
-def run() -> None:
-    """The command line: what the compiler made of every fused kernel, for each target and dtype."""
-    from kernels.encoder import ahead_of_time
-
-    rows = [
-        ahead_of_time.compile_one(kernel, dtype, target)
-        for dtype in ahead_of_time.DTYPES
-        for target in ahead_of_time.TARGETS
-        for kernel in ahead_of_time.launches(dtype)
-    ]
-    print(ahead_of_time.table(rows))
-
-
-if __name__ == "__main__":
-    sys.exit(run_command("bench_encoder", run))

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from kernels.encoder import LayerWeights, PooledWeights, encode_groups
+from kernels.encoder import LayerWeights, PooledWeights, attention, encode_groups
+from kernels.encoder.attention import AttentionLayer, AttentionWeights
 
 Groups = Sequence[tuple[Tensor, Tensor]]
 """Groups of windows with equal numbers of tokens: tokens (B_g, M_g, F) and mask (B_g, M_g) of each."""
@@ -65,23 +67,66 @@ class _PooledLayer(nn.Module):
 
 
 class SelfAttentionEncoder(nn.Module):
-    """Post-norm self-attention layers over a class token and the marker tokens; the class token is the feature."""
+    """Post-norm self-attention layers over a class token and the tokens (`kernels.encoder.attention`)."""
 
     def __init__(self, *, width: int, heads: int, layers: int, ff: int) -> None:
         super().__init__()
+        self.heads = heads
         self.query = nn.Parameter(torch.randn(width) / math.sqrt(width))
-        layer = nn.TransformerEncoderLayer(width, heads, ff, dropout=0.0, activation="relu", batch_first=True)
-        self.stack = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.norm_weight = nn.Parameter(torch.ones(width))
+        self.norm_bias = nn.Parameter(torch.zeros(width))
+        self.layers = nn.ModuleList(_AttentionLayer(width, ff) for _ in range(layers))
+        self.register_load_state_dict_pre_hook(_rename_transformer_encoder)
 
     def forward(self, groups: Groups, embed: Embed, backend: str = "auto") -> Tensor:
-        """Features of all windows in order, (B, D). Only eager torch exists: `backend` is `auto` or `reference`."""
-        if backend not in ("auto", "reference"):
-            raise ValueError(f"backend: the self-attention encoder has only 'reference', got {backend!r}")
-        return torch.cat([self._encode(tokens, mask, embed) for tokens, mask in groups])
+        """Features of the windows of all groups in order, shape (B, D)."""
+        weights = self.weights(embed)
+        return torch.cat([attention.encode(tokens, mask, weights, backend=backend) for tokens, mask in groups])
 
-    def _encode(self, tokens: Tensor, mask: Tensor, embed: Embed) -> Tensor:
-        memory = nn.functional.linear(tokens, *embed)
-        batch = tokens.shape[0]
-        sequence = torch.cat([self.query.expand(batch, 1, -1), memory], dim=1)
-        absent = torch.cat([mask.new_zeros(batch, 1), ~mask], dim=1)
-        return self.stack(sequence, src_key_padding_mask=absent)[:, 0]
+    def weights(self, embed: Embed) -> AttentionWeights:
+        """The parameters as the kernel takes them: a set of tokens, without positions."""
+        return AttentionWeights(
+            embed_weight=embed[0], embed_bias=embed[1], query=self.query, position=None, norm_weight=self.norm_weight,
+            norm_bias=self.norm_bias, num_heads=self.heads,
+            layers=tuple(AttentionLayer(**dict(layer.named_parameters())) for layer in self.layers),
+        )  # fmt: skip
+
+
+class _AttentionLayer(nn.Module):
+    def __init__(self, width: int, ff: int) -> None:
+        super().__init__()
+        shapes = {"in": (3 * width, width), "out": (width, width), "ff_in": (ff, width), "ff_out": (width, ff)}
+        for name, shape in shapes.items():
+            weight = nn.Parameter(torch.empty(shape))
+            nn.init.xavier_uniform_(weight)
+            self.register_parameter(f"{name}_weight", weight)
+            self.register_parameter(f"{name}_bias", nn.Parameter(torch.zeros(shape[0])))
+        self.norm_weight = nn.Parameter(torch.ones(2, width))
+        self.norm_bias = nn.Parameter(torch.zeros(2, width))
+
+
+_TRANSFORMER_NAMES = {
+    "in_": "self_attn.in_proj_", "out_": "self_attn.out_proj.", "ff_in_": "linear1.", "ff_out_": "linear2.",
+}  # fmt: skip
+"""Our names in a layer -> those in a layer of `nn.TransformerEncoder`."""
+
+
+def _rename_transformer_encoder(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Take a state whose layers are an `nn.TransformerEncoder` named `stack`, as files had it before.
+
+    What such a state lacks is left out here too, and reported by whoever loads it.
+    """
+    stack = f"{prefix}stack."
+
+    def move(name: str, *theirs: str) -> None:
+        if all(item in state for item in theirs):
+            values = [state.pop(item) for item in theirs]
+            state[name] = values[0] if len(values) == 1 else torch.stack(values)
+
+    for part in ("weight", "bias"):
+        move(f"{prefix}norm_{part}", f"{stack}norm.{part}")
+        for index in range(len(cast(SelfAttentionEncoder, module).layers)):
+            ours, theirs = f"{prefix}layers.{index}.", f"{stack}layers.{index}."
+            for name, old in _TRANSFORMER_NAMES.items():
+                move(f"{ours}{name}{part}", f"{theirs}{old}{part}")
+            move(f"{ours}norm_{part}", f"{theirs}norm1.{part}", f"{theirs}norm2.{part}")

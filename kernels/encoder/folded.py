@@ -5,8 +5,9 @@ With one query the attention is linear in the raw features on both sides of its 
     score_hm = (W_q z + b_q)_h . (W_k (W_e x_m + b_e))_h / sqrt(K) = u_h . x_m + const,   u = U z + u_0,
     W_o concat_h sum_m a_hm (W_v (W_e x_m + b_e) + b_v)_h + b_o    = G concat_h p_h + g,  p_h = sum_m a_hm x_m,
 
-since the constant cancels in the softmax and the weights a_h sum to 1. U (H F, D), u_0, G (D, H F) and g are products
-of the parameters, formed once a call, so that gradients reach every parameter through them.
+since the constant cancels in the softmax and the weights a_h sum to 1; over one query the self-attention is the linear
+map S = W_o W_v. U (H F, D), u_0, G (D, H F), g and S are products of the parameters, formed once a call for all layers
+together, so that gradients reach every parameter through them.
 
 Axis legend: B windows, M marker tokens, F features a token, D model width, H heads, K = D / H head width, L layers.
 """
@@ -15,73 +16,117 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
-from kernels.encoder.reference import (
-    LayerWeights,
-    PooledWeights,
-    feed_forward_block,
-    layer_norm,
-    self_attention_block,
-)
+from kernels.encoder.folded_stack import StackMaps, encode_stack
+from kernels.encoder.reference import PooledWeights, layer_norm
 
 
-def fold_layer(weights: PooledWeights, layer: LayerWeights) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Folded cross-attention of one layer: U (H·F, D), u_0 (H·F,), G (D, H·F), g (D,) of the module docstring."""
+@dataclass(frozen=True, kw_only=True)
+class FoldedLayers:
+    """The folded maps of all layers, one behind the other along the first axis."""
+
+    self_map: Tensor
+    """S = W_o W_v of the self-attention, (L, D, D)."""
+    self_bias: Tensor
+    """(L, D)."""
+    read_map: Tensor
+    """U, scaled by 1 / sqrt(K), (L, H·F, D)."""
+    read_bias: Tensor
+    """u_0, (L, H·F)."""
+    write_map: Tensor
+    """G, (L, D, H·F)."""
+    write_bias: Tensor
+    """g, (L, D)."""
+    ff_in_weight: Tensor
+    """(L, ff, D)."""
+    ff_in_bias: Tensor
+    """(L, ff)."""
+    ff_out_weight: Tensor
+    """(L, D, ff)."""
+    ff_out_bias: Tensor
+    """(L, D)."""
+    norm_weight: Tensor
+    """Gains of the norms after self-attention, cross-attention and feed-forward, (L, 3, D)."""
+    norm_bias: Tensor
+    """(L, 3, D)."""
+
+
+def fold_layers(weights: PooledWeights, dtype: torch.dtype | None = None) -> FoldedLayers:
+    """Folded maps of all layers, differentiable; products are formed in `dtype`, by default that of the weights."""
+    exact = dtype or weights.embed_weight.dtype
+
+    def stack(name: str) -> Tensor:
+        return torch.stack([getattr(layer, name) for layer in weights.layers]).to(exact)
+
     width, features = weights.embed_weight.shape
-    heads = weights.num_heads
+    layers, heads = len(weights.layers), weights.num_heads
     head = width // heads
-    key_HKF = (layer.key_weight @ weights.embed_weight).view(heads, head, features)
-    query_HKD = layer.query_weight.view(heads, head, width) / math.sqrt(head)
-    query_bias_HK1 = layer.query_bias.view(heads, head, 1) / math.sqrt(head)
-    key_HFK = key_HKF.transpose(1, 2)
-    read_map = (key_HFK @ query_HKD).reshape(heads * features, width)
-    read_bias = (key_HFK @ query_bias_HK1).reshape(heads * features)
-    value_HKF = (layer.value_weight @ weights.embed_weight).view(heads, head, features)
-    out_HDK = layer.out_weight.view(width, heads, head).transpose(0, 1)
-    write_map = (out_HDK @ value_HKF).transpose(0, 1).reshape(width, heads * features)
-    value_const = torch.mv(layer.value_weight, weights.embed_bias) + layer.value_bias
-    write_bias = torch.mv(layer.out_weight, value_const) + layer.out_bias
-    return read_map, read_bias, write_map, write_bias
+    embed, embed_bias = weights.embed_weight.to(exact), weights.embed_bias.to(exact)
+    self_out, out, value = stack("self_out_weight"), stack("out_weight"), stack("value_weight")
+    # Query bias as one more column of the query map: both are folded by the same product.
+    query = torch.cat([stack("query_weight"), stack("query_bias")[..., None]], dim=2) / math.sqrt(head)
+    key = (stack("key_weight") @ embed).view(layers * heads, head, features)
+    read = torch.bmm(key.transpose(1, 2), query.view(layers * heads, head, width + 1)).view(layers, -1, width + 1)
+    value_LHKF = (value @ embed).view(layers, heads, head, features)
+    write = (out.view(layers, width, heads, head).transpose(1, 2) @ value_LHKF).transpose(1, 2)
+    constant = value @ embed_bias + stack("value_bias")
+    return FoldedLayers(
+        self_map=self_out @ stack("self_value_weight"),
+        self_bias=(self_out @ stack("self_value_bias")[..., None])[..., 0] + stack("self_out_bias"),
+        read_map=read[..., :-1], read_bias=read[..., -1], write_map=write.reshape(layers, width, heads * features),
+        write_bias=(out @ constant[..., None])[..., 0] + stack("out_bias"),
+        **{name: stack(name) for name in (
+            "ff_in_weight", "ff_in_bias", "ff_out_weight", "ff_out_bias", "norm_weight", "norm_bias",
+        )},
+    )  # fmt: skip
 
 
-class _Pool(torch.autograd.Function):
-    """p_h = sum_m softmax_m(u_h . x_m) x_m over present tokens; its backward forms no (B, M, F) array unless asked.
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """Parameters folded for any number of calls."""
 
-    Given dp: da_hm = dp_h . x_m and ds_hm = a_hm (da_hm - dp_h . p_h), because sum_m a_hm da_hm = dp_h . p_h; then
-    du_h = sum_m ds_hm x_m and, only where the tokens need a gradient, dx_m = sum_h (a_hm dp_h + ds_hm u_h).
+    start: Tensor
+    """State of every window before the first cross-attention, which only the tokens can tell apart, (D,)."""
+    read: Tensor
+    """First read vectors, (H·F,)."""
+    maps: StackMaps
+    """The rest of the stack."""
+    num_heads: int
+
+
+def fold(weights: PooledWeights) -> Folded:
+    """Parameters as `encode_folded` takes them; differentiable.
+
+    Three additions a layer disappear into the maps: z + S z = (I + S) z, and the constants g and b_2 that are added after
+    a layer norm ride on its bias, with what the next map would make of them taken off: U z + u_0 = U (z + g) + (u_0 - U g).
     """
+    layers = fold_layers(weights)
+    self_map = layers.self_map + torch.eye(layers.self_map.shape[1]).to(layers.self_map)
+    norm_bias = layers.norm_bias + torch.stack(
+        [layers.write_bias, layers.ff_out_bias, torch.zeros_like(layers.ff_out_bias)], dim=1
+    )
+    read_bias = layers.read_bias - (layers.read_map @ layers.write_bias[..., None])[..., 0]
+    ff_in_bias = layers.ff_in_bias - (layers.ff_in_weight @ layers.ff_out_bias[..., None])[..., 0]
+    first = torch.mv(self_map[0], weights.query) + layers.self_bias[0]
+    start = layer_norm(first, layers.norm_weight[0, 0], norm_bias[0, 0])
+    return Folded(
+        start=start, read=torch.mv(layers.read_map[0], start) + read_bias[0], num_heads=weights.num_heads,
+        maps=StackMaps(
+            self_map=self_map, self_bias=layers.self_bias, read_map=layers.read_map.contiguous(), read_bias=read_bias,
+            write_map=layers.write_map, ff_in_weight=layers.ff_in_weight, ff_in_bias=ff_in_bias,
+            ff_out_weight=layers.ff_out_weight, norm_weight=layers.norm_weight, norm_bias=norm_bias,
+            last_weight=weights.norm_weight, last_bias=weights.norm_bias,
+        ),
+    )  # fmt: skip
 
-    @staticmethod
-    def forward(ctx: Any, read_BHF: Tensor, tokens_BMF: Tensor, bias_B1M: Tensor) -> Tensor:
-        score_BHM = torch.baddbmm(bias_B1M, read_BHF, tokens_BMF.transpose(1, 2))
-        weight_BHM = torch.softmax(score_BHM, dim=-1)
-        pooled_BHF = torch.bmm(weight_BHM, tokens_BMF)
-        ctx.save_for_backward(read_BHF, tokens_BMF, weight_BHM, pooled_BHF)
-        return pooled_BHF
 
-    # Saved softmax weights carry no graph, so a second derivative would be wrong: the decorator refuses it. It also
-    # hides the parameter names from the type checker.
-    @staticmethod
-    @once_differentiable
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None]:
-        (grad_BHF,) = grad_outputs
-        read_BHF, tokens_BMF, weight_BHM, pooled_BHF = ctx.saved_tensors
-        shift_BH1 = (grad_BHF * pooled_BHF).sum(dim=-1, keepdim=True)
-        score_grad_BHM = torch.bmm(grad_BHF, tokens_BMF.transpose(1, 2)).sub_(shift_BH1).mul_(weight_BHM)
-        read_grad = torch.bmm(score_grad_BHM, tokens_BMF) if ctx.needs_input_grad[0] else None
-        token_grad = None
-        if ctx.needs_input_grad[1]:
-            token_grad = torch.bmm(weight_BHM.transpose(1, 2), grad_BHF)
-            token_grad.baddbmm_(score_grad_BHM.transpose(1, 2), read_BHF)
-        return read_grad, token_grad, None
+def encode_folded(groups: Sequence[tuple[Tensor, Tensor]], folded: Folded) -> Tensor:
+    """`encode` with parameters folded before."""
+    return encode_stack(groups, folded.start, folded.read, folded.maps, folded.num_heads)
 
 
 def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights, *, dropout: float = 0.0) -> Tensor:
@@ -94,25 +139,7 @@ def encode(groups: Sequence[tuple[Tensor, Tensor]], weights: PooledWeights, *, d
     """
     if dropout != 0.0:
         raise ValueError(f"dropout: expected 0 for the folded encoder, got {dropout}; backend='reference' has dropout")
-    sizes = [tokens.shape[0] for tokens, _ in groups]
-    heads, features = weights.num_heads, weights.embed_weight.shape[1]
-    biases = [_score_bias(tokens, mask) for tokens, mask in groups]
-    # The first query is the same for every window: one row until the first cross-attention mixes in the tokens.
-    state = weights.query[None]
-    for layer in weights.layers:
-        read_map, read_bias, write_map, write_bias = fold_layer(weights, layer)
-        state = self_attention_block(state, layer)
-        read_BHF = functional.linear(state, read_map, read_bias).view(-1, heads, features).expand(sum(sizes), -1, -1)
-        pooled = [
-            _Pool.apply(read, tokens, bias) for read, (tokens, _), bias in zip(read_BHF.split(sizes), groups, biases)
-        ]
-        pooled_BHF = pooled[0] if len(pooled) == 1 else torch.cat(pooled)
-        update = functional.linear(pooled_BHF.view(-1, heads * features), write_map, write_bias)
-        state = layer_norm(state + update, layer.norm_weight[1], layer.norm_bias[1])
-        state = feed_forward_block(state, layer)
-    return layer_norm(state, weights.norm_weight, weights.norm_bias)
+    return encode_folded(groups, fold(weights))
 
 
-def _score_bias(tokens: Tensor, mask: Tensor) -> Tensor:
-    """0 for present and minus infinity for absent tokens, (B, 1, M)."""
-    return torch.zeros(mask.shape, dtype=tokens.dtype, device=tokens.device).masked_fill_(~mask, -math.inf)[:, None]
+__all__ = ["Folded", "FoldedLayers", "encode", "encode_folded", "fold", "fold_layers"]

@@ -10,9 +10,8 @@ Axis legend: B windows, M marker tokens, F features a token, D model width, H he
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels.encoder.boundary import FUSED_DTYPES
+from kernels.encoder.folded import FoldedLayers, fold_layers
 from kernels.encoder.pooled_tiles import pooled_backward_kernel, pooled_forward_kernel, weight_grad_kernel
 from kernels.encoder.reference import LayerWeights, PooledWeights
 
@@ -98,35 +98,13 @@ def fold(weights: PooledWeights) -> Folded:
     """
     dtype = weights.embed_weight.dtype
     exact = torch.float64 if dtype == torch.float64 else torch.float32
-
-    def stack(name: str) -> Tensor:
-        return torch.stack([getattr(layer, name) for layer in weights.layers]).to(exact)
-
-    width, features = weights.embed_weight.shape
-    layers, heads = len(weights.layers), weights.num_heads
-    head = width // heads
-    embed, embed_bias = weights.embed_weight.to(exact), weights.embed_bias.to(exact)
-    self_out = stack("self_out_weight")
-    joined = self_out @ stack("self_value_weight")
-    joined_bias = (self_out @ stack("self_value_bias")[..., None])[..., 0] + stack("self_out_bias")
-    # Query bias as one more column of the query map: both are folded by the same product.
-    query = torch.cat([stack("query_weight"), stack("query_bias")[..., None]], dim=2) / math.sqrt(head)
-    key = (stack("key_weight") @ embed).view(layers * heads, head, features)
-    read = torch.bmm(key.transpose(1, 2), query.view(layers * heads, head, width + 1)).view(layers, -1, width + 1)
-    out = stack("out_weight")
-    value = (stack("value_weight") @ embed).view(layers, heads, head, features)
-    write = (out.view(layers, width, heads, head).transpose(1, 2) @ value).transpose(1, 2).reshape(layers, -1)
-    constant = stack("value_weight") @ embed_bias + stack("value_bias")
-    write_bias = (out @ constant[..., None])[..., 0] + stack("out_bias")
-    parts = [
-        joined.reshape(layers, -1), joined_bias, read[..., :-1].reshape(layers, -1), read[..., -1], write, write_bias,
-        stack("ff_in_weight").view(layers, -1), stack("ff_in_bias"), stack("ff_out_weight").view(layers, -1),
-        stack("ff_out_bias"), stack("norm_weight").view(layers, -1), stack("norm_bias").view(layers, -1),
-    ]  # fmt: skip
+    layers = fold_layers(weights, exact)
+    parts = [getattr(layers, item.name).flatten(1) for item in fields(FoldedLayers)]
     tail = [weights.norm_weight, weights.norm_bias, weights.query]
     params = torch.cat([torch.cat(parts, dim=1).flatten(), *(value.to(exact) for value in tail)]).to(dtype)
-    ff = weights.layers[0].ff_in_weight.shape[0]
-    return Folded(params=params, sizes=Sizes(features=features, width=width, ff=ff, heads=heads, layers=layers))
+    (width, features), ff = weights.embed_weight.shape, weights.layers[0].ff_in_weight.shape[0]
+    sizes = Sizes(features=features, width=width, ff=ff, heads=weights.num_heads, layers=len(weights.layers))
+    return Folded(params=params, sizes=sizes)
 
 
 @dataclass(frozen=True, kw_only=True)

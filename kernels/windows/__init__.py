@@ -23,8 +23,11 @@ BACKENDS = (
 )
 """For NumPy arrays, best first."""
 
-TENSOR_BACKENDS = (Backend(name="torch", module="torch_any", devices=("cpu", "cuda"), requires=("torch",)),)
-"""For torch tensors."""
+TENSOR_BACKENDS = (
+    Backend(name="triton", module="triton_gpu", devices=("cuda",), requires=("triton",)),
+    Backend(name="torch", module="torch_any", devices=("cpu", "cuda"), requires=("torch",)),
+)
+"""For torch tensors, best first."""
 
 __all__ = [
     "BACKENDS", "TENSOR_BACKENDS", "Disturbance", "DrawConfig", "Draws", "draw_windows", "make_tokens",
@@ -102,7 +105,7 @@ def make_tokens(
         rate: Frames per second [Hz].
         out: Arrays to write instead of new ones: tokens (B, M, 6 Q) of the markers' dtype, mask (B, M) bool; not for
             tensors.
-        backend: `auto`; `numba` or `reference` for arrays; `torch` for tensors.
+        backend: `auto`; `numba` or `reference` for arrays; `triton` (one launch, on a GPU) or `torch` for tensors.
 
     Returns:
         Tokens (B, M, 6 Q), zero where absent, and mask (B, M), True where present.

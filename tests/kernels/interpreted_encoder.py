@@ -1,7 +1,7 @@
-"""Run by `test_encoder_triton.py` under TRITON_INTERPRET=1, which must be set before Triton is imported.
+"""Run by `test_encoder_interpreted.py` under TRITON_INTERPRET=1, which must be set before Triton is imported.
 
-`python interpreted_encoder.py DESIGN CASE`: compares the fused kernels with the float64 reference on one case and prints,
-as JSON, dtype -> largest output error, and largest gradient error of a tensor relative to the tensor's norm, or to a
+`python interpreted_encoder.py DESIGN`: compares the fused kernels with the float64 reference on all small cases and prints,
+as JSON, case -> dtype -> largest output error, and largest gradient error of a tensor relative to the tensor's norm, or to a
 hundredth of the norm of all gradients where that is more.
 """
 
@@ -52,4 +52,9 @@ if __name__ == "__main__":
     assert triton_gpu.is_interpreted() and attention.__name__
     torch.set_num_threads(1)
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    print(json.dumps({label: run(sys.argv[1], sys.argv[2], kind) for label, kind in kinds.items()}))
+    table = attention_cases if sys.argv[1] == "attention" else cases
+    found = {
+        case.name: {label: run(sys.argv[1], case.name, kind) for label, kind in kinds.items()}
+        for case in table.TEST_CASES
+    }
+    print(json.dumps(found))

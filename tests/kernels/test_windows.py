@@ -266,7 +266,7 @@ def test_wrong_arguments_raise_with_what_was_expected():
         make_tokens(**(tensors | {"frame": tensors["frame"] * 0 + 28}))
     with pytest.raises(ValueError, match="index: expected signed integers below 7"):
         make_tokens(**(tensors | {"index": tensors["index"] + 7}))
-    with pytest.raises(ValueError, match=r"one of \['torch'\], got 'numba'"):
+    with pytest.raises(ValueError, match=r"one of \['triton', 'torch'\], got 'numba'"):
         make_tokens(**tensors, backend="numba")
 
 

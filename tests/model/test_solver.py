@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kernels.encoder import reference
+from model.encoders import SelfAttentionEncoder
 from model.imdys import HEAD_WIDTHS, ImDyS, ImDySConfig
 from model.scaling import Scaling, standardising, whitening
 from model.weights import DataSource, ModelCard, load_solver, read_card, save_solver
@@ -65,6 +66,29 @@ def test_folded_and_reference_backends_predict_the_same():
     folded, plain = model(groups, backend="folded"), model(groups, backend="reference")
     assert (folded.grf - plain.grf).abs().max() < 1e-4
     assert reference.LAYER_NORM_EPS == 1e-5
+
+
+def test_self_attention_is_pytorchs_and_takes_the_states_that_named_it_so():
+    """A file written when the layers were an nn.TransformerEncoder predicts what it predicted."""
+    old = torch.nn.TransformerEncoder(
+        torch.nn.TransformerEncoderLayer(16, 4, 24, dropout=0.0, batch_first=True, dtype=torch.float64), 2,
+        torch.nn.LayerNorm(16, dtype=torch.float64), enable_nested_tensor=False,
+    )  # fmt: skip
+    with torch.no_grad():
+        for value in old.parameters():
+            value.normal_(0.0, 0.3)
+    model = SelfAttentionEncoder(width=16, heads=4, layers=2, ff=24).double()
+    state = {f"stack.{name}": value for name, value in old.state_dict().items()} | {"query": model.query.detach()}
+    model.load_state_dict(state)
+    embed = torch.randn(16, 36, dtype=torch.float64), torch.randn(16, dtype=torch.float64)
+    ((tokens, mask),) = make_groups((5, 9))
+    mask[1, 4:] = False
+    sequence = torch.cat([model.query.expand(5, 1, -1), tokens.double() @ embed[0].T + embed[1]], dim=1)
+    expected = old(sequence, src_key_padding_mask=torch.cat([mask.new_zeros(5, 1), ~mask], dim=1))[:, 0]
+    assert (model([(tokens.double(), mask)], embed) - expected).abs().max() < 1e-12
+    del state["stack.layers.1.norm2.bias"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*layers\.1\.norm_bias"):
+        SelfAttentionEncoder(width=16, heads=4, layers=2, ff=24).double().load_state_dict(state)
 
 
 def test_scaling_of_inputs_is_part_of_the_input_map():
