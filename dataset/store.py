@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.fields import FIELD
 from dataset.manifest import SUCCESS, Dropped, SequenceInfo
 from dataset.schema import FRAME_RATE, Dynamics, Subject
 from dataset.shard import PREFIX, Shard
 from dataset.shard_writer import prepare_shard
+from kernels.gather import Pieces, gather_runs, join
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Store:
         self.shards = tuple(shards)
         self.incomplete = tuple(incomplete)
         """Folders that look like shards but were never finished."""
+        self._joined: dict[str, Pieces] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
@@ -154,16 +155,32 @@ class Store:
         Raises:
             ValueError: No such field, or a row is outside.
         """
-        arrays = self.fields(name)
-        starts = np.concatenate(([0], np.cumsum([len(array) for array in arrays])))
-        if rows.size and not (rows.min() >= 0 and rows.max() < starts[-1]):
-            raise ValueError(f"rows: expected 0 to {starts[-1] - 1}, got {rows.min()} to {rows.max()}")
-        out = np.empty((*rows.shape, *FIELD[name].shape), dtype=FIELD[name].dtype)
-        shard_of = np.searchsorted(starts, rows, side="right") - 1
-        for shard in np.unique(shard_of):
-            here = shard_of == shard
-            out[here] = arrays[shard][rows[here] - starts[shard]]
-        return out
+        pieces = self._pieces(name)
+        if rows.size and not (rows.min() >= 0 and rows.max() < pieces.num_rows):
+            raise ValueError(f"rows: expected 0 to {pieces.num_rows - 1}, got {rows.min()} to {rows.max()}")
+        return gather_runs(pieces, rows.reshape(-1), 1).reshape(*rows.shape, *pieces.row_shape)
+
+    def windows(self, name: str, first: np.ndarray, length: int, *, out: np.ndarray | None = None) -> np.ndarray:
+        """Runs of `length` flat rows of a field from each row `first` on, by the compiled kernel (`kernels.gather`).
+
+        Args:
+            name: Field.
+            first: First flat row of each window, counted over all shards (`frame_offsets`, `transition_offsets`), (B,).
+            length: Rows of a window; that they are of one sequence is the caller's care.
+            out: Array to write instead of a new one.
+
+        Returns:
+            Shape (B, length, *row), dtype of the field.
+
+        Raises:
+            ValueError: No such field, or a window reaches out of its shard.
+        """
+        return gather_runs(self._pieces(name), first, length, out=out)
+
+    def _pieces(self, name: str) -> Pieces:
+        if name not in self._joined:
+            self._joined[name] = join(self.fields(name))
+        return self._joined[name]
 
     def append(self, sequences: Sequence[Dynamics], dropped: Sequence[Dropped] = ()) -> Path:
         """Add sequences as one new shard, named by its content; adding what is there already changes nothing.
@@ -198,3 +215,4 @@ class Store:
         self.shards = tuple(sorted((*self.shards, shard), key=lambda item: item.path.name))
         for name in ("sequences", "dropped", "subjects", "frame_offsets", "transition_offsets"):
             self.__dict__.pop(name, None)
+        self._joined.clear()

@@ -267,3 +267,17 @@ def test_a_data_set_of_many_sequences_opens_quickly(tmp_path, build_dynamics) ->
     store = Store.open(tmp_path)
     assert len(store) == 9000
     assert time.process_time() - start < 1.0
+
+
+def test_windows_are_the_rows_of_one_sequence_across_shards(tmp_path, three_sequences) -> None:
+    """Runs of flat rows, the same as slices of the sequence that was stored; none leaves its shard."""
+    store = Store.create(tmp_path)
+    for item in three_sequences:
+        store.append([item])
+    windows = {name: store.windows(name, getattr(store, offsets)[:3] + 4, 6) for name, offsets in
+               (("quat", "frame_offsets"), ("impulse", "transition_offsets"), ("is_edge", "frame_offsets"))}  # fmt: skip
+    for number, item in enumerate(store):
+        for name, got in windows.items():
+            np.testing.assert_array_equal(got[number], getattr(item, name)[4:10])
+    with pytest.raises(ValueError, match="expected runs of 6 rows inside one piece"):
+        store.windows("quat", store.frame_offsets[1:2] - 5, 6)
