@@ -40,6 +40,27 @@ def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
+@contextlib.contextmanager
+def open_path(path: str | Path) -> Iterator[Path]:
+    """Unused temporary name for writers that open files themselves; becomes `path` when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_sibling(path)
+    try:
+        yield temporary
+        replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace(temporary: Path, path: Path) -> None:
+    """Flush a finished file to the disk and give it its name, in one step where another has it."""
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write a file atomically."""
     with open_atomic(path) as file:

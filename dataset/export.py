@@ -1,87 +1,88 @@
-"""Command line: one stored sequence as files that other tools read. `python -m dataset.export DIR NAME --out FOLDER`.
+"""Command line: stored sequences as files that other tools read. `python -m dataset.export DIR NAME --out FOLDER --to npz hdf5`.
 
-- `NAME.npz`: every stored array, time, names of bodies and joints, and the manifest's facts as JSON text; NumPy only, no pickle.
-- `NAME_grf.mot`: wrenches of both feet as OpenSim external loads (Y up).
+- `npz`: `NAME.npz`, every stored array, time, names of bodies and joints, and the manifest's facts as JSON text; NumPy only.
+- `opensim`: `NAME_grf.mot` and `NAME_external_loads.xml`, wrenches of both feet, and `NAME.trc`, markers (Y up).
+- `hdf5`: one file, a group a sequence. `parquet`: one file, a row a frame. `imdy`: a folder, the lists of the ImDy release.
+
+Without NAME all sequences of the data set are written.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import io
-import json
-import re
 import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
 import tyro
+from tqdm import tqdm
 
-from dataset import atomic
 from dataset.command_line import run_command
-from dataset.fields import FIELDS
-from dataset.lab.external_loads import write_grf_mot
-from dataset.manifest import COPIED
-from dataset.provenance import plain
-from dataset.schema import FRAME_RATE, Dynamics
-from dataset.skeleton import BODY_NAMES, FEET, JOINT_NAMES
+from dataset.formats.facts import file_stem
+from dataset.formats.hdf5 import write_hdf5
+from dataset.formats.imdy import write_imdy
+from dataset.formats.npz import write_npz
+from dataset.formats.opensim_files import write_opensim
+from dataset.formats.parquet import write_parquet
+from dataset.schema import Dynamics
 from dataset.store import Store
 from dataset.user_paths import require_output_folder
-from kernels.grf import sum_bodies
+
+Format = Literal["npz", "opensim", "hdf5", "parquet", "imdy"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """Write one sequence of a data set for other tools."""
+    """Write sequences of a data set for other tools."""
 
     folder: tyro.conf.Positional[Path]
     """Folder of the data set."""
-    name: tyro.conf.Positional[str]
-    """Name of a sequence, or of a clip (its first sequence)."""
+    name: tyro.conf.Positional[str] = ""
+    """Name of a sequence, or of a clip (its first sequence); all sequences by default."""
     out: Path = Path("out")
     """Folder for the files."""
+    to: tuple[Format, ...] = ("npz", "opensim")
+    """Formats: `npz`, `opensim`, `hdf5`, `parquet`, `imdy`."""
 
 
 def main(config: ExportConfig) -> list[Path]:
-    """Export one sequence; returns the files written.
+    """Export sequences; returns the files written.
 
     Raises:
-        ValueError: No data set there, or no sequence of that name.
+        ValueError: No data set there, no sequence of that name, or a format's package is not installed.
     """
     require_output_folder(config.out)
     store = Store.open(config.folder)
-    item = store.read(store.find(config.name))
-    config.out.mkdir(parents=True, exist_ok=True)
-    stem = config.out / re.sub(r"[^\w.-]+", "_", item.name)
-    return [
-        write_npz(stem.with_name(f"{stem.name}.npz"), item),
-        write_mot(stem.with_name(f"{stem.name}_grf.mot"), item),
-    ]
+    numbers = [store.find(config.name)] if config.name else list(range(len(store)))
+    if not numbers:
+        raise ValueError(f"{config.folder}: expected at least one sequence, found none; collect some first")
+    stems = Counter(file_stem(store.sequences[number].name) for number in numbers)
+    if clash := [name for name, count in stems.items() if count > 1]:
+        raise ValueError(
+            f"{config.folder}: expected names that differ as file names, found {clash[0]!r} twice; export one by one"
+        )
+    stem = file_stem(store.sequences[numbers[0]].name if config.name else config.folder.resolve().name)
 
+    def sequences(label: str) -> Iterator[Dynamics]:
+        shown: Iterable[int] = tqdm(numbers, label, file=sys.stderr, disable=None, unit="sequence")
+        return (store.read(number) for number in shown)
 
-def write_npz(path: Path, item: Dynamics) -> Path:
-    """Every array of a sequence under its own name, `time` [s], `body_names`, `joint_names` and `info` (JSON text)."""
-    info = {key: plain(getattr(item, key)) for key in COPIED} | {"subject": dataclasses.asdict(item.subject)}
-    info["units"] = {field.name: field.unit for field in FIELDS}
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        allow_pickle=False,
-        time=np.arange(item.num_frames) / FRAME_RATE,
-        body_names=np.array(BODY_NAMES),
-        joint_names=np.array(JOINT_NAMES),
-        info=np.array(json.dumps(info, ensure_ascii=False)),
-        **{field.name: getattr(item, field.name) for field in FIELDS},
-    )
-    atomic.write_bytes(path, buffer.getvalue())
-    return path
-
-
-def write_mot(path: Path, item: Dynamics) -> Path:
-    """Wrenches of both feet as OpenSim external loads; forces on other bodies are not in it."""
-    feet = sum_bodies(item.grf, item.cop, item.free_moment, FEET)
-    write_grf_mot(path, np.arange(item.num_frames) / FRAME_RATE, feet.force, feet.cop, feet.free_moment)
-    return path
+    paths: list[Path] = []
+    for kind in config.to:
+        if kind == "npz":
+            paths += [write_npz(config.out / f"{file_stem(item.name)}.npz", item) for item in sequences(kind)]
+        elif kind == "opensim":
+            for item in sequences(kind):
+                paths += write_opensim(config.out, file_stem(item.name), item)
+        elif kind == "hdf5":
+            paths.append(write_hdf5(config.out / f"{stem}.h5", sequences(kind), store.content))
+        elif kind == "parquet":
+            paths.append(write_parquet(config.out / f"{stem}.parquet", sequences(kind), store.content))
+        else:
+            paths += write_imdy(config.out / f"{stem}_imdy", sequences(kind), store.content)
+    return paths
 
 
 def run() -> None:

@@ -80,12 +80,12 @@ class Dropped:
 
 
 def make_manifest(
-    sequences: Sequence[Dynamics], dropped: Sequence[Dropped], files: dict[str, dict[str, Any]]
+    sequences: Sequence[Dynamics | SequenceInfo], dropped: Sequence[Dropped], files: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """Manifest of a new shard.
 
     Args:
-        sequences: Records in storage order.
+        sequences: Records (or what a manifest says about them) in storage order.
         dropped: Stretches that failed.
         files: File name, dtype, shape, bytes and sha256 of each array, by field name (and `offsets`).
     """
@@ -142,16 +142,21 @@ def read_manifest(shard: Path) -> dict[str, Any]:
     Raises:
         ValueError: The shard is incomplete, its manifest was changed, or it is of another format or schema version.
     """
-    if not (shard / SUCCESS).is_file():
+    path = shard / MANIFEST
+    try:
+        expected = (shard / SUCCESS).read_text().strip()
+    except OSError:
         raise ValueError(
             f"{shard}: expected a complete shard with {SUCCESS}, found none; it was cut off while being written:"
             " delete the folder and collect again"
-        )
-    path = shard / MANIFEST
-    if not path.is_file():
-        raise ValueError(f"{path}: expected the shard's manifest, found no file; delete the shard and collect again")
-    data = path.read_bytes()
-    expected, found = (shard / SUCCESS).read_text().strip(), hashlib.sha256(data).hexdigest()
+        ) from None
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(
+            f"{path}: expected the shard's manifest, found no file; delete the shard and collect again"
+        ) from None
+    found = hashlib.sha256(data).hexdigest()
     if expected != found:
         raise ValueError(
             f"{path}: expected sha256 {expected} as in {SUCCESS}, found {found}; the manifest was changed:"

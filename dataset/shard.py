@@ -13,6 +13,7 @@ Arrays are NumPy's own format without pickled objects, memory-mapped: any NumPy 
 from __future__ import annotations
 
 import hashlib
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -43,8 +44,10 @@ class Shard:
         self.content: str = self.manifest["content"]
         self._files = {entry["name"]: entry for entry in self.manifest["fields"]}
         self._maps: dict[str, np.ndarray] = {}
+        with os.scandir(self.path) as found:
+            sizes = {item.name: item.stat().st_size for item in found}
         for entry in self._files.values():
-            _check_size(self.path / entry["file"], entry["bytes"])
+            _check_size(self.path, entry["file"], entry["bytes"], sizes.get(entry["file"]))
 
     @cached_property
     def subjects(self) -> tuple[Subject, ...]:
@@ -54,8 +57,9 @@ class Shard:
     @cached_property
     def sequences(self) -> tuple[SequenceInfo, ...]:
         """Sequences in storage order."""
+        people = self.subjects
         return tuple(
-            SequenceInfo(**row | {"subject": self.subjects[row["subject"]], "flags": tuple(row["flags"])})
+            SequenceInfo(**row | {"subject": people[row["subject"]], "flags": tuple(row["flags"])})
             for row in self.manifest["sequences"]
         )
 
@@ -132,8 +136,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_size(path: Path, expected: int) -> None:
-    found = path.stat().st_size if path.is_file() else None
+def _check_size(shard: Path, file: str, expected: int, found: int | None) -> None:
     if found != expected:
         state = "no file" if found is None else f"{found} bytes"
-        raise ValueError(f"{path}: expected {expected} bytes as in {MANIFEST}, found {state}; delete the shard")
+        raise ValueError(f"{shard / file}: expected {expected} bytes as in {MANIFEST}, found {state}; delete the shard")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +68,8 @@ class Store:
                 f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}; check the path, "
                 "or collect one with `python -m sim.collect`"
             )
-        folders = sorted(entry for entry in path.iterdir() if entry.name.startswith(PREFIX) and entry.is_dir())
+        with os.scandir(path) as found:
+            folders = sorted(Path(item) for item in found if item.name.startswith(PREFIX) and item.is_dir())
         complete = [(folder / SUCCESS).is_file() for folder in folders]
         shards = [Shard(folder) for folder, done in zip(folders, complete, strict=True) if done]
         return cls(path, shards, [folder for folder, done in zip(folders, complete, strict=True) if not done])

@@ -1,0 +1,1 @@
+"""Recorded sequences as files of other tools: for interchange only, the data set itself is `dataset.store`."""
