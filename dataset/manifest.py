@@ -62,6 +62,16 @@ class SequenceInfo:
     num_frames: int
     """Frames T; there are T - 1 transitions."""
 
+    @property
+    def record_key(self) -> tuple[str, str, int, float] | None:
+        """What it is a record of: solution, subject, seed and start, equal for twins under two names; None if not known."""
+        return record_key(self)
+
+
+def record_key(item: SequenceInfo | Dynamics) -> tuple[str, str, int, float] | None:
+    """As `SequenceInfo.record_key`."""
+    return (item.solution, item.subject.name, item.seed, item.clip_start) if item.solution else None
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dropped:
@@ -137,10 +147,29 @@ def encode_manifest(manifest: dict[str, Any]) -> bytes:
 
 
 def read_manifest(shard: Path) -> dict[str, Any]:
-    """Manifest of a complete shard.
+    """Manifest of a complete shard of today's schema.
 
     Raises:
         ValueError: The shard is incomplete, its manifest was changed, or it is of another format or schema version.
+    """
+    manifest, path = read_verified(shard), shard / MANIFEST
+    if manifest["schema"] != SCHEMA_VERSION:
+        advice = (
+            "bring it up with `python -m dataset.migrate`"
+            if manifest["schema"] < SCHEMA_VERSION
+            else "update this program"
+        )
+        raise ValueError(f"{path}: expected schema version {SCHEMA_VERSION}, found {manifest['schema']}; {advice}")
+    if manifest["bodies"] != list(BODY_NAMES):
+        raise ValueError(f"{path}: expected the bodies {BODY_NAMES}, found {manifest['bodies']}")
+    return manifest
+
+
+def read_verified(shard: Path) -> dict[str, Any]:
+    """Manifest of a complete shard of any schema.
+
+    Raises:
+        ValueError: The shard is incomplete, its manifest was changed, or it is of another format.
     """
     path = shard / MANIFEST
     try:
@@ -165,11 +194,9 @@ def read_manifest(shard: Path) -> dict[str, Any]:
     manifest = json.loads(data)
     if manifest.get("format") != FORMAT:
         raise ValueError(f"{path}: expected format {FORMAT!r}, found {manifest.get('format')!r}")
-    if manifest["schema"] != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path}: expected schema version {SCHEMA_VERSION}, found {manifest['schema']};"
-            " read it with the code that wrote it"
-        )
-    if manifest["bodies"] != list(BODY_NAMES):
-        raise ValueError(f"{path}: expected the bodies {BODY_NAMES}, found {manifest['bodies']}")
+    for entry in manifest["fields"]:
+        if entry["file"] != f"{entry['name']}.npy" or not entry["name"].isidentifier():
+            raise ValueError(
+                f"{path}: expected a file of the shard for each field, found {entry['file']!r}; delete the shard"
+            )
     return manifest

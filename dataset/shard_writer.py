@@ -17,7 +17,11 @@ from dataset import atomic
 from dataset.fields import FIELDS, MAY_BE_NAN, Field
 from dataset.manifest import MANIFEST, OFFSETS, SUCCESS, Dropped, encode_manifest, make_manifest
 from dataset.schema import Dynamics, Subject
-from dataset.shard import PREFIX, hash_file
+from dataset.shard import PREFIX, Shard, hash_file
+
+SHARD_SECONDS = 600.0
+"""Recorded time after which a shard is written [s]: some 30 MB, a thousand shards for the paper's 152 h."""
+_COPIED_AT_ONCE = 1 << 20
 
 
 class PreparedShard:
@@ -62,6 +66,35 @@ def prepare_shard(
         manifest = make_manifest(sequences, dropped, files)
         atomic.write_bytes(temporary / MANIFEST, encode_manifest(manifest))
         yield PreparedShard(temporary, manifest)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def copy_shard(shard: Shard, folder: Path) -> Shard:
+    """Copy a shard into another data set, byte for byte, checked against its hashes on the way.
+
+    Raises:
+        ValueError: A file is not what the manifest says; nothing is published then.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = atomic.temporary_sibling(folder / "shard")
+    temporary.mkdir()
+    try:
+        for entry in shard.manifest["fields"]:
+            digest = hashlib.sha256()
+            with open(shard.path / entry["file"], "rb") as source, open(temporary / entry["file"], "xb") as target:
+                while block := source.read(_COPIED_AT_ONCE):
+                    digest.update(block)
+                    target.write(block)
+                target.flush()
+                os.fsync(target.fileno())
+            if digest.hexdigest() != entry["sha256"]:
+                raise ValueError(
+                    f"{shard.path / entry['file']}: expected sha256 {entry['sha256']}, found {digest.hexdigest()};"
+                    " delete the shard and collect again"
+                )
+        atomic.write_bytes(temporary / MANIFEST, encode_manifest(shard.manifest))
+        return Shard(PreparedShard(temporary, shard.manifest).publish())
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -63,16 +63,8 @@ class Store:
 
     @classmethod
     def _scan(cls, path: Path) -> Store:
-        if not path.is_dir():
-            raise ValueError(
-                f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}; check the path, "
-                "or collect one with `python -m sim.collect`"
-            )
-        with os.scandir(path) as found:
-            folders = sorted(Path(item) for item in found if item.name.startswith(PREFIX) and item.is_dir())
-        complete = [(folder / SUCCESS).is_file() for folder in folders]
-        shards = [Shard(folder) for folder, done in zip(folders, complete, strict=True) if done]
-        return cls(path, shards, [folder for folder, done in zip(folders, complete, strict=True) if not done])
+        complete, incomplete = list_shards(path)
+        return cls(path, [Shard(folder) for folder in complete], incomplete)
 
     @cached_property
     def sequences(self) -> tuple[SequenceInfo, ...]:
@@ -209,12 +201,29 @@ class Store:
                         " other data; give it another name or leave it out"
                     )
             folder = prepared.publish()
-        self._adopt(Shard(folder))
+        self.adopt(Shard(folder))
         return folder
 
-    def _adopt(self, shard: Shard) -> None:
-        """Take a new shard in, and forget what was derived from the old ones."""
+    def adopt(self, shard: Shard) -> None:
+        """Take in a shard that was published in this folder, and forget what was derived from the others."""
         self.shards = tuple(sorted((*self.shards, shard), key=lambda item: item.path.name))
         for name in ("sequences", "dropped", "subjects", "frame_offsets", "transition_offsets"):
             self.__dict__.pop(name, None)
         self._joined.clear()
+
+
+def list_shards(path: Path) -> tuple[list[Path], list[Path]]:
+    """Complete and half-written shards of a folder, by name; nothing else in it is looked at.
+
+    Raises:
+        ValueError: There is no such folder.
+    """
+    if not path.is_dir():
+        raise ValueError(
+            f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}; check the path, "
+            "or collect one with `python -m sim.collect`"
+        )
+    with os.scandir(path) as found:
+        folders = sorted(Path(item) for item in found if item.name.startswith(PREFIX) and item.is_dir())
+    is_complete = {folder: (folder / SUCCESS).is_file() for folder in folders}
+    return [folder for folder in folders if is_complete[folder]], [f for f in folders if not is_complete[f]]

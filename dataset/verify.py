@@ -15,7 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset import rotation
+from dataset.fields import FIELDS
+from dataset.manifest import OFFSETS
 from dataset.schema import FRAME_RATE, Dynamics
+from dataset.shard import Shard
 from dataset.skeleton import GRAVITY
 from dataset.store import Store
 from kernels.grf import MIN_FORCE
@@ -38,6 +41,16 @@ class VerifyConfig:
     """Largest downward force of the ground [body weights]: floors do not pull."""
     max_tiling_error: float = 1e-4
     """Largest difference of the force summed over frames and over transitions, as a share of body weight times T."""
+    max_distance: float = 1e4
+    """Largest distance of the pelvis from the origin [m]."""
+    max_speed: float = 30.0
+    """Largest speed of the pelvis [m/s]: nobody falls or runs so fast."""
+    max_spin: float = 200.0
+    """Largest angular velocity of a body [rad/s]: five times a thrower's shoulder."""
+    max_impulse: float = 60.0
+    """Largest impulse of a joint in a transition [N·m·s]: 1800 N·m over its whole length."""
+    max_force: float = 100.0
+    """Largest force of the ground on a body [body weights]."""
     max_cop_distance: float = 2.5
     """Largest horizontal distance of a centre of pressure from the pelvis [m]: farther than an arm reaches."""
     max_root_vel_error: float = 0.05
@@ -65,9 +78,10 @@ def verify_store(
     config = config or VerifyConfig()
     complaints = [f"{folder}: half-written shard, ignored by readers; delete it" for folder in store.incomplete]
     for shard in store.shards:
-        complaints += shard.find_damage()
+        complaints += shard.find_damage() or _wrong_layout(shard)
     counts = Counter(info.name for info in store.sequences)
     complaints += [f"{store.path}: sequence {name!r} occurs {n} times" for name, n in counts.items() if n > 1]
+    complaints += _twins(store)
     balance = []
     for number in progress(range(len(store))):
         item = store.read(number)
@@ -79,6 +93,40 @@ def verify_store(
             f" found {median:.4f}"
         )
     return complaints
+
+
+def _wrong_layout(shard: Shard) -> list[str]:
+    """Offsets, lengths and counts of an undamaged shard that do not agree with its sequences."""
+    offsets = np.concatenate(([0], np.cumsum([info.num_frames for info in shard.sequences], dtype=np.int64)))
+    complaints = []
+    if not np.array_equal(shard.field(OFFSETS), offsets) or [info.start for info in shard.sequences] != list(
+        offsets[:-1]
+    ):
+        complaints.append(f"{shard.path}: offsets: expected those of the sequences' lengths, found others")
+    rows = {"frame": int(offsets[-1]), "transition": int(offsets[-1]) - len(shard.sequences)}
+    complaints += [
+        f"{shard.path / field.file}: expected {rows[field.per]} rows, found {len(shard.field(field.name))}"
+        for field in FIELDS
+        if len(shard.field(field.name)) != rows[field.per]
+    ]
+    counts = {"sequences": len(shard.sequences), "frames": rows["frame"], "transitions": rows["transition"],
+              "subjects": len(shard.subjects), "dropped": len(shard.dropped)}  # fmt: skip
+    complaints += [
+        f"{shard.path}: counts: expected {value} {name}, found {shard.manifest['counts'][name]}"
+        for name, value in counts.items()
+        if shard.manifest["counts"][name] != value
+    ]
+    return complaints
+
+
+def _twins(store: Store) -> list[str]:
+    """Sequences under different names that are one record."""
+    names: dict[tuple[str, str, int, float], str] = {}
+    return [
+        f"{store.path}: sequence {info.name!r} is the same record as {first!r}; delete the shard of one"
+        for info in store.sequences
+        if info.record_key and (first := names.setdefault(info.record_key, info.name)) != info.name
+    ]
 
 
 def check_sequence(item: Dynamics, config: VerifyConfig | None = None) -> list[str]:
@@ -94,6 +142,12 @@ def check_sequence(item: Dynamics, config: VerifyConfig | None = None) -> list[s
                 "quat", np.abs(np.linalg.norm(item.quat, axis=-1) - 1).max(axis=1), config.max_quat_error, "", "frame"
             ),
             _over("grf", -item.grf[..., 2].min(axis=1) / weight, config.max_pull, "body weights of pull", "frame"),
+            _over("root_pos", _size(item.root_pos), config.max_distance, "m", "frame"),
+            _over("root_vel", _size(item.root_vel), config.max_speed, "m/s", "frame"),
+            _over("ang_vel", _size(item.ang_vel), config.max_spin, "rad/s", "frame"),
+            _over("impulse", _size(item.impulse), config.max_impulse, "N·m·s", "transition"),
+            _over("grf", _size(item.grf) / weight, config.max_force, "body weights", "frame"),
+            _over("grf_mean", _size(item.grf_mean) / weight, config.max_force, "body weights", "transition"),
             _wrong_cop(item, config),
             _tiling_error(item, weight, config),
             _velocity_error(item, config),
@@ -107,6 +161,12 @@ def _not_finite(item: Dynamics) -> str:
     names = ("root_pos", "quat", "root_vel", "ang_vel", "impulse", "grf_mean", "grf", "free_moment", "momentum_error")
     bad = [name for name in names if not np.isfinite(getattr(item, name)).all()]
     return f"expected finite values, found others in {', '.join(bad)}" if bad else ""
+
+
+def _size(vectors: np.ndarray) -> np.ndarray:
+    """Longest vector of each row; 0 where it is not finite, which is a complaint of its own."""
+    length = np.linalg.norm(np.nan_to_num(vectors, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64), axis=-1)
+    return length.reshape(len(length), -1).max(axis=1)
 
 
 def _over(name: str, values: np.ndarray, limit: float, unit: str, row: str) -> str:

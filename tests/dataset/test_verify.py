@@ -1,10 +1,14 @@
 """Checks of stored data: sound sequences pass, and each kind of planted fault is found and named."""
 
 import dataclasses
+import hashlib
+import json
 
 import numpy as np
 import pytest
 
+from dataset.manifest import MANIFEST, SUCCESS, content_of, encode_manifest
+from dataset.shard import hash_file
 from dataset.store import Store
 from dataset.verify import check_sequence, verify_store
 
@@ -109,3 +113,55 @@ def test_damage_and_leftovers_are_reported(tmp_path, three_sequences) -> None:
     )
     (complaint,) = verify_store(Store.open(tmp_path / "twice"))
     assert "sequence 'made-up-0' occurs 2 times" in complaint
+
+
+def test_values_out_of_range_are_found(build_dynamics) -> None:
+    """One frame each, by the length of the vector."""
+    planted = {
+        "impulse": "impulse: expected at most 60 N·m·s, found 70.7 in transition 3",
+        "ang_vel": "ang_vel: expected at most 200 rad/s, found 707 in frame 3",
+    }
+    for (name, complaint), size in zip(planted.items(), (50.0, 500.0), strict=True):
+        found = check_sequence(_changed(build_dynamics(), name, _set((3, 4), [size, size, 0.0])))
+        assert found == [complaint]
+    found = check_sequence(_changed(build_dynamics(), "root_vel", _set(3, [0.0, 0.0, -31.0])))
+    assert "root_vel: expected at most 30 m/s, found 31 in frame 3" in found
+    found = check_sequence(_changed(build_dynamics(), "grf_mean", _set((3, 4, 0), 101 * 64.0 * 9.81)))
+    assert "grf_mean: expected at most 100 body weights, found 101 in transition 3" in found
+
+
+def test_one_record_under_two_names_is_found(tmp_path, three_sequences) -> None:
+    """Same solution, subject, seed and start; another start is another record."""
+    twin = dataclasses.replace(three_sequences[1], name="twin")
+    other = dataclasses.replace(three_sequences[1], name="other", clip_start=7.0)
+    store = Store.create(tmp_path)
+    store.append([*three_sequences, twin, other])
+    (complaint,) = verify_store(store)
+    assert "sequence 'twin' is the same record as 'made-up-1'" in complaint
+
+
+def test_offsets_and_counts_that_disagree_with_the_sequences_are_found(tmp_path, three_sequences) -> None:
+    """A writer's error, with right hashes: only the arrays and the manifest contradict each other."""
+    folder = Store.create(tmp_path).append(three_sequences)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    offsets = np.array([0, 41, 63, 94])
+    np.save(folder / "offsets.npy", offsets)
+    manifest["fields"][-1] |= {"sha256": hash_file(folder / "offsets.npy")}
+    manifest["counts"]["frames"] = 95
+    manifest["content"] = content_of(manifest)
+    (folder / MANIFEST).write_bytes(encode_manifest(manifest))
+    (folder / SUCCESS).write_text(hashlib.sha256(encode_manifest(manifest)).hexdigest())
+    first, second = verify_store(Store.open(tmp_path))
+    assert "offsets: expected those of the sequences' lengths, found others" in first
+    assert "counts: expected 94 frames, found 95" in second
+
+
+def test_a_manifest_that_points_out_of_its_shard_is_refused(tmp_path, three_sequences) -> None:
+    """A data set from a stranger reads nothing but its own files."""
+    folder = Store.create(tmp_path).append(three_sequences)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["fields"][0]["file"] = "../../root_pos.npy"
+    (folder / MANIFEST).write_bytes(encode_manifest(manifest))
+    (folder / SUCCESS).write_text(hashlib.sha256(encode_manifest(manifest)).hexdigest())
+    with pytest.raises(ValueError, match=r"expected a file of the shard for each field, found '../../root_pos.npy'"):
+        Store.open(tmp_path)
