@@ -18,7 +18,7 @@ import numpy as np
 
 from dataset.body.default import make_body
 from dataset.body.mjcf import HumanoidConfig
-from dataset.manifest import LANDING, Dropped
+from dataset.manifest import LANDING, Dropped, record_key
 from dataset.schema import FRAME_RATE, Dynamics, Motion, Subject
 from sim.backends.mujoco_cpu import MujocoCpu
 from sim.engine_warnings import engine_warnings
@@ -51,12 +51,32 @@ class ImitationConfig:
     """Search clips that have no stored solution; without it they are dropped as `no_solution`."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RecordFacts:
+    """What tells one record from another, without its arrays."""
+
+    name: str
+    """Identifier."""
+    clip: str
+    """`source/name` of the imitated motion."""
+    subject: str
+    """Name of the subject."""
+    seed: int
+    """Seed of the search."""
+    key: tuple[str, str, int, float] | None
+    """Solution, subject, seed and start (`dataset.manifest.record_key`)."""
+    transitions: int
+    """Its length."""
+
+
 @dataclass(kw_only=True)
 class ItemOutcome:
     """What became of one work item."""
 
     kept: list[Dynamics] = field(default_factory=list)
     """Its records."""
+    recorded: list[RecordFacts] = field(default_factory=list)
+    """What the records are, also where they are kept elsewhere."""
     dropped: list[Dropped] = field(default_factory=list)
     """Seconds that were asked for and are not in the records, by reason."""
     report: RecordReport = field(default_factory=RecordReport)
@@ -132,6 +152,8 @@ def imitate_item(
         return outcome
     complete, outcome.notes = [], clip.notes
     for motion in clip.motions:
+        if f"{motion.source}/{motion.name}" in item.settled:
+            continue
         outcome.asked += motion.duration
         try:
             complete.append(_imitate(item, motion, humanoid, config, stored or {}, save_to, outcome))
@@ -175,6 +197,13 @@ def _imitate(
         solution = _search(item, motion, humanoid, config, save_to, outcome)
         kept, report, has_diverged = _replay_and_record(item, motion, humanoid, config, solution, outcome)
     outcome.kept += kept
+    outcome.recorded += [
+        RecordFacts(
+            name=made.name, clip=made.clip, subject=made.subject.name, seed=made.seed, key=record_key(made),
+            transitions=made.num_frames - 1,
+        )
+        for made in kept
+    ]  # fmt: skip
     outcome.report.add(report)
     lost = {reason: count / FRAME_RATE for reason, count in report.cut.items()}
     missing = motion.duration - report.simulated / FRAME_RATE

@@ -105,6 +105,8 @@ class WorkItem:
     """Who imitates."""
     seed: int
     """Seed of the controller's search."""
+    settled: frozenset[str] = frozenset()
+    """Stretches of the clip, by `source/name`, that are done already and not asked for again."""
 
     @property
     def name(self) -> str:

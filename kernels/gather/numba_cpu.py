@@ -8,10 +8,10 @@ Axis legend: P pieces, B runs.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numba import njit
-from numba.typed import List
+from numba import njit, typed
 
 from kernels._threads import over_rows
 from kernels.gather.reference import Pieces
@@ -20,9 +20,9 @@ _LEAST_BYTES = 1 << 18
 """Bytes that are worth a thread."""
 
 
-def list_bytes(arrays: Sequence[np.ndarray]) -> object:
+def list_bytes(arrays: Sequence[np.ndarray]) -> Any:
     """The arrays as a compiled list of read-only flat bytes on the same memory."""
-    found = List()
+    found: Any = typed.List()
     for array in arrays:
         flat = array.reshape(-1).view(np.uint8)
         flat.flags.writeable = False  # one type for all: maps are read-only already
@@ -32,7 +32,7 @@ def list_bytes(arrays: Sequence[np.ndarray]) -> object:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _copy(
-    first_run: int, last_run: int, bytes_P: object, offsets: np.ndarray, first_B: np.ndarray, length: int, row_bytes: int,
+    first_run: int, last_run: int, bytes_P: Any, offsets: np.ndarray, first_B: np.ndarray, length: int, row_bytes: int,
     runs: np.ndarray, is_inside_B: np.ndarray,
 ) -> None:  # fmt: skip
     size = length * row_bytes

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Pieces:
         return int(self.offsets[-1])
 
     @cached_property
-    def compiled(self) -> object:
+    def compiled(self) -> Any:
         """The pieces in the form that compiled code takes, made once: a list of flat byte arrays."""
         from kernels.gather.numba_cpu import list_bytes
 

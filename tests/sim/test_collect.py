@@ -90,7 +90,7 @@ def test_the_landing_is_no_loss(collected):
 
 def test_what_failed_is_made_good_by_a_later_run_and_then_counts_once(collected, clips, tmp_path, monkeypatch):
     config, first = collected
-    monkeypatch.setattr("sim.collect.ProcessPoolExecutor", InProcess)
+    monkeypatch.setattr("sim.collect_pool.ProcessPoolExecutor", InProcess)
     wanted = dataclasses.replace(
         config, out=tmp_path / "set", motions=(str(clips / "long.txt"), str(clips / "short.txt"))
     )
@@ -98,7 +98,7 @@ def test_what_failed_is_made_good_by_a_later_run_and_then_counts_once(collected,
     assert main(without)["items_by_loss"] == {"no_solution": 2}
     assert main(without)["items"] == 2 and len(Store.open(wanted.out).dropped) == 2, "a loss is stored once"
     with monkeypatch.context() as patch:
-        patch.setattr("sim.collect.imitate_item", lambda *_: 1 / 0)
+        patch.setattr("sim.collect_pool.imitate_item", lambda *_: 1 / 0)
         assert main(wanted)["items_by_loss"] == {"error": 2}
     summary = summarize(Store.open(wanted.out))
     assert summary.completion["here"].failed == 4, "files as a whole, and their stretches"
@@ -119,6 +119,8 @@ class InProcess:
         return self
 
     def __exit__(self, *_): ...
+
+    def shutdown(self, **__): ...
 
     def submit(self, work, *arguments):
         future = Future()

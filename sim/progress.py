@@ -1,0 +1,99 @@
+"""How far a collection is, for a person and for `ray_jobs.status`: a small file beside the data, replaced every few seconds."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dataset import atomic
+from dataset.schema import FRAME_RATE
+from sim.tally import Tally
+
+FILE = "progress.json"
+"""In the data set's folder; not part of the data."""
+INTERVAL = 5.0
+"""Seconds between two writings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """State of a collection."""
+
+    items: int
+    """Work items in all."""
+    done: int
+    """Those that are finished, stored ones of earlier runs included."""
+    hours: float
+    """Motion recorded in this run [h]."""
+    steps_per_s: float
+    """Substeps replayed and recorded per second of one worker, searches not counted."""
+    lost: dict[str, int]
+    """Items of this run that lost something, by reason."""
+    elapsed: float
+    """Time since this run began [s]."""
+    eta: float | None
+    """Time left at the pace of this run [s]; None before anything is finished."""
+    workers: int
+    """Workers."""
+    updated: str
+    """When this was written, UTC."""
+
+    def as_text(self) -> str:
+        """One line for a person."""
+        lost = ", ".join(f"{reason} {count}" for reason, count in self.lost.items()) or "none"
+        left = "unknown" if self.eta is None else str(datetime.timedelta(seconds=round(self.eta)))
+        return (
+            f"{self.done} of {self.items} items, {self.hours:.2f} h, {self.steps_per_s / 1e3:.1f} k steps/s a worker, "
+            f"lost {lost}, left {left}"
+        )
+
+
+class Reporter:
+    """Keeps the progress file of one run.
+
+    Args:
+        folder: Data set.
+        items: Work items in all.
+        stored: Those that earlier runs stored.
+        workers: Workers.
+    """
+
+    def __init__(self, folder: Path, items: int, stored: int, workers: int) -> None:
+        self._path = folder / FILE
+        self._items, self._stored, self._workers = items, stored, workers
+        self._started = time.monotonic()
+        self._written = -INTERVAL
+
+    def report(self, tally: Tally, *, is_last: bool = False) -> Progress:
+        """Progress now; written to the file if the last writing is some seconds ago."""
+        now = time.monotonic()
+        elapsed = now - self._started
+        left = self._items - self._stored - tally.items
+        progress = Progress(
+            items=self._items, done=self._stored + tally.items, hours=tally.report.kept / FRAME_RATE / 3600,
+            steps_per_s=tally.steps_per_second, lost=dict(tally.lost.most_common()), elapsed=round(elapsed, 1),
+            eta=round(elapsed / tally.items * left, 1) if tally.items else None, workers=self._workers,
+            updated=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        if is_last or now - self._written >= INTERVAL:
+            atomic.write_json(self._path, asdict(progress))
+            self._written = now
+        return progress
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """Last progress of a data set; None if none was ever written.
+
+    Raises:
+        ValueError: The file is not one of ours.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        return Progress(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: expected the progress of a collection, found {error}; delete the file") from error
