@@ -165,7 +165,13 @@ def _publish(temporary: Path, shard: Path, manifest: dict[str, Any]) -> None:
     if not shard.is_dir():
         os.rename(temporary, shard)
         atomic.sync_folder(shard.parent)
-    atomic.write_text(shard / SUCCESS, manifest_hash + "\n")
+    for remains in shard.glob(f"{atomic.TEMPORARY_PREFIX}*"):  # of a writer that died while marking
+        remains.unlink(missing_ok=True)
+    try:
+        atomic.write_text(shard / SUCCESS, manifest_hash + "\n")
+    except FileNotFoundError:
+        if not (shard / SUCCESS).is_file():  # or else another writer of the same data cleared our mark and set its own
+            raise
 
 
 def _is_intact(shard: Path, hashes: dict[str, str]) -> bool:
