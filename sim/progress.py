@@ -10,6 +10,9 @@ from pathlib import Path
 
 from dataset import atomic
 from dataset.schema import FRAME_RATE
+from dataset.shard import Shard
+from dataset.store import list_shards
+from sim.resume import is_collecting
 from sim.tally import Tally
 
 FILE = "progress.json"
@@ -97,3 +100,23 @@ def read_progress(folder: Path) -> Progress | None:
         return Progress(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: expected the progress of a collection, found {error}; delete the file") from error
+
+
+def status_lines(folder: Path) -> list[str]:
+    """What is stored in a data set, and how far the collection into it is or was when it ended.
+
+    Raises:
+        ValueError: There is no such folder, a shard is damaged, or the progress file is not one of ours.
+    """
+    shards, incomplete = list_shards(folder)
+    seconds = sum(Shard(shard).num_transitions for shard in shards) / FRAME_RATE
+    lines = [
+        f"stored    {seconds / 3600:.2f} h in {len(shards)} shards"
+        + (f", {len(incomplete)} half-written" * bool(incomplete))
+    ]
+    progress = read_progress(folder)
+    if progress is None:
+        return [*lines, "progress  none: nothing was collected here yet"]
+    is_done = progress.done >= progress.items
+    state = "at work" if is_collecting(folder) else "finished" if is_done else "stopped: start it again, it goes on"
+    return [*lines, f"progress  {progress.as_text()}", f"state     {state}; last said {progress.updated}"]

@@ -1,4 +1,4 @@
-"""Writers that are killed at every step or run out of disk: readers see all of a shard or nothing, writing again gives its bytes."""
+"""Writers that are killed at every step or run out of disk: all of a shard is read or nothing, writing again completes it."""
 
 import errno
 import os
@@ -51,7 +51,9 @@ def _killed_at(step: int, work) -> bool:
 
 
 @pytest.mark.parametrize("writer", ["append", "copy"])
-def test_a_writer_killed_at_any_step_leaves_a_data_set_that_another_completes(tmp_path, three_sequences, writer) -> None:
+def test_a_writer_killed_at_any_step_leaves_a_data_set_that_another_completes(
+    tmp_path, three_sequences, writer
+) -> None:
     """Every system call that changes what is on the disk, one after another, until none is left."""
     whole = tmp_path / "whole"
     source = Shard(Store.create(whole).append(three_sequences))

@@ -10,6 +10,8 @@ from dataset.body.mjcf import HumanoidConfig
 from dataset.schema import Subject
 from sim.backends.mujoco_cpu import MujocoCpu
 from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, make_humanoid
+from sim.imitate_clip import ImitationConfig
+from sim.imitation.tracker.config import SearchConfig
 
 
 @pytest.fixture(scope="session")
@@ -80,3 +82,12 @@ def arm_swing():
         return json.dumps({"Loop": "none", "Frames": frames})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def quick_search():
+    """Stiff enough to stand by itself, so that hardly a search is enough for a person who swings the arms."""
+    return ImitationConfig(
+        humanoid=HumanoidConfig(stiffness_scale=3.0),
+        search=SearchConfig(samples=2, rounds=1, knots=2, width_scale=0.02),
+    )

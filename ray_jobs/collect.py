@@ -1,0 +1,63 @@
+"""Make a data set on a Ray cluster: `sim.collect`, with its items as Ray tasks.
+
+`python ray_jobs/collect.py --motions embedded --out DIR` starts a Ray of its own; `ray job submit --working-dir . -- python
+ray_jobs/collect.py --motions … --out DIR` uses the cluster. Same options, same bytes, same way to go on after a stop as
+`python -m sim.collect`; `--out` must be a folder that every node sees under this name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]  # run as a file, the packages are beside its folder
+
+import ray
+import tyro
+
+from dataset.command_line import run_command
+from ray_jobs.ray_pool import RayConfig, RayPool, connect
+from sim import collect
+from sim.collect_pool import ONE_THREAD
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(collect.Config):
+    """Options of `ray_jobs/collect.py`: those of `sim.collect`, and the cluster.
+
+    `--workers` is the number of items in flight, by default as many as the cluster has cores for.
+    """
+
+    ray: RayConfig = dataclasses.field(default_factory=RayConfig)
+    """Where."""
+
+
+def main(config: Config) -> dict[str, Any]:
+    """Collect on Ray; as `sim.collect.main`."""
+    os.environ.update(ONE_THREAD)
+    connect(config.ray, config.workers or collect.usable_cores())
+    try:
+        cores = int(ray.cluster_resources().get("CPU", 1) / max(config.ray.num_cpus, 1e-3))
+        workers = config.workers or max(1, cores)
+        own = dataclasses.replace(config, out=config.out.resolve())
+        return collect.main(
+            own, lambda task, items: RayPool(task, min(workers, max(1, items)), config.ray), "ray_jobs.collect"
+        )
+    finally:
+        ray.shutdown()
+
+
+def run() -> None:
+    """The command line."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    config = tyro.cli(Config, description=__doc__)
+    collect.print_result(main(config), config.out)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("collect", run))

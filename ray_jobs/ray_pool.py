@@ -1,0 +1,148 @@
+"""Workers of a collection on a Ray cluster: the pool that `sim.collect` drives, as Ray tasks.
+
+An item is a task; its records stay in the object store of the node that made them, and a block of them is written as a shard
+by another task. The driver sees figures only. Tasks are idempotent: items depend on nothing but themselves, shards are named by
+their content. So Ray may run a task again after a worker or a node died.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError, WorkerCrashedError
+
+from dataset.manifest import Dropped
+from dataset.schema import Dynamics
+from dataset.store import Store
+from sim.collect_pool import ONE_THREAD, Task, attempt, failed
+from sim.imitate_clip import ItemOutcome
+from sim.shard_order import Block, Finished
+from sim.work_items import WorkItem
+
+ROOT = Path(__file__).resolve().parent.parent
+_WRITERS = 2
+"""Shards that are written at a time; more work is not started until one is on the disk."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RayConfig:
+    """Where and on what the tasks run."""
+
+    address: str = ""
+    """Cluster to use: `auto`, or the address of its head; by default that of the job (`RAY_ADDRESS`), else a local Ray is
+    started and ended with the collection."""
+    num_cpus: float = 1.0
+    """Cores that a work item takes."""
+    num_gpus: float = 0.0
+    """GPUs that a work item takes; a fraction shares one."""
+    retries: int = 3
+    """How often an item is tried again whose worker or node died."""
+    object_store_mb: int = 512
+    """Memory for records under way, where a local Ray is started [MB]; more of them are spilled to the disk."""
+
+
+def connect(config: RayConfig, workers: int) -> None:
+    """Connect to the cluster, or start a local Ray with so many cores.
+
+    Raises:
+        ValueError: No cluster answers at the address.
+    """
+    environment = {
+        "env_vars": {**ONE_THREAD, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    }
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine at work takes longer than the half minute
+    address = config.address or os.environ.get("RAY_ADDRESS", "")
+    if address:
+        try:
+            ray.init(address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False)
+        except (ConnectionError, RuntimeError) as error:
+            raise ValueError(
+                f"address: expected a Ray cluster at {address!r}, found {error}; start one, or leave it out"
+            ) from error
+        return
+    ray.init(
+        address="local", num_cpus=max(1, round(workers * config.num_cpus)), include_dashboard=False, log_to_driver=False,
+        object_store_memory=config.object_store_mb * 1_000_000, runtime_env=environment,
+        _temp_dir=tempfile.mkdtemp(prefix="ray-"),
+    )  # fmt: skip
+
+
+class RayPool:
+    """Work items and shards as Ray tasks.
+
+    Args:
+        task: What is the same for all items.
+        workers: Items in flight.
+        config: Resources.
+    """
+
+    def __init__(self, task: Task, workers: int, config: RayConfig) -> None:
+        self.workers = workers
+        self._task = ray.put(task)
+        options = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus, "max_retries": config.retries}
+        self._imitate = ray.remote(_imitate).options(**options, num_returns=2, scheduling_strategy="SPREAD")
+        self._write = ray.remote(_write).options(num_cpus=0, max_retries=config.retries)
+        self._running: dict[Any, tuple[int, WorkItem, Any]] = {}
+        self._writing: list[Any] = []
+
+    def submit(self, place: int, item: WorkItem) -> None:
+        """Start an item."""
+        outcome, records = self._imitate.remote(item, self._task)
+        self._running[outcome] = (place, item, records)
+
+    def wait(self) -> list[Finished]:
+        """Items that are finished."""
+        if not self._running:
+            return []
+        ready, _ = ray.wait(list(self._running), num_returns=1)
+        found = []
+        for reference in ready:
+            place, item, records = self._running.pop(reference)
+            try:
+                outcome = ray.get(reference)
+            except (RayTaskError, WorkerCrashedError) as error:
+                text = f"{item.name}: {type(error).__name__} after every retry"
+                outcome, records = failed(item, "crashed", text), None
+            found.append(Finished(place=place, outcome=outcome, records=records))
+        return found
+
+    def store(self, block: Block, store: Store) -> None:
+        """Write a block as a shard in a task of its own."""
+        while len(self._writing) >= _WRITERS:
+            self._finish_one()
+        arguments = (str(store.path.resolve()), frozenset(block.left_out), block.dropped)
+        self._writing.append(self._write.remote(*arguments, *block.records))
+
+    def _finish_one(self) -> None:
+        [done], self._writing = ray.wait(self._writing, num_returns=1)
+        try:
+            ray.get(done)
+        except RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+
+    def close(self) -> None:
+        """Wait for the writers."""
+        while self._writing:
+            self._finish_one()
+
+    def stop(self) -> None:
+        """Cancel what is under way."""
+        for reference in (*self._running, *self._writing):
+            ray.cancel(reference, force=True)
+
+
+def _imitate(item: WorkItem, task: Task) -> tuple[ItemOutcome, list[Dynamics]]:
+    outcome = attempt(item, task)
+    records, outcome.kept = outcome.kept, []
+    return outcome, records
+
+
+def _write(folder: str, left_out: frozenset[str], dropped: list[Dropped], *records: list[Dynamics]) -> str:
+    kept = [record for made in records for record in made if record.name not in left_out]
+    return Store.create(folder).append(kept, dropped).name

@@ -1,0 +1,216 @@
+"""Collections that are killed, run out of disk or find damage: they go on, and end with the bytes of an undisturbed one.
+
+The collecting process is a fork of this one, which has the references of the clips at hand, so that a replay takes a moment; the
+kill is a real one. Store writers killed at every single step: tests/dataset/test_store_crash.py.
+"""
+
+import dataclasses
+import functools
+import os
+import random
+import resource
+import signal
+import time
+
+import pytest
+
+from dataset.store import Store
+from sim import work_items
+from sim.collect import Config, main
+from sim.collect_pool import ProcessPool, attempt
+from sim.imitate_clip import ImitationConfig
+from sim.resume import LOCK, is_collecting
+from sim.shard_order import Finished
+
+CLIPS = ("embedded/kick", "embedded/jump", "embedded/punch")
+REPLAYED = ImitationConfig(may_search=False)
+
+
+class ThisProcess:
+    """A pool of this process alone, with so many items in flight, which finish in an order drawn by chance."""
+
+    def __init__(self, task, workers=1, seed=0):
+        self.workers, self._task, self._random, self._held = workers, task, random.Random(seed), []
+
+    def submit(self, place, item):
+        self._held.append((place, item))
+
+    def wait(self):
+        place, item = self._held.pop(self._random.randrange(len(self._held)))
+        outcome = attempt(item, self._task)
+        return [Finished(place=place, outcome=outcome, records=outcome.kept)]
+
+    store = ProcessPool.store
+
+    def close(self): ...
+
+    def stop(self): ...
+
+
+def _config(out):
+    return Config(motions=CLIPS, out=out, shard_seconds=1.0, imitation=REPLAYED)
+
+
+def _collect(config, workers=1, seed=0):
+    return main(config, lambda task, _: ThisProcess(task, workers, seed))
+
+
+def _tree(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Files of a collection that nothing happened to, and how long it takes [s]."""
+    out = tmp_path_factory.mktemp("whole")
+    _collect(_config(out))  # the first one makes the references
+    started = time.monotonic()
+    _collect(_config(tmp_path_factory.mktemp("again")))
+    tree = _tree(out)
+    assert len({name.split("/")[0] for name in tree}) == 3, "a shard a clip"
+    return tree, time.monotonic() - started
+
+
+def _forked(work):
+    pid = os.fork()
+    if pid == 0:
+        os.close(2)
+        os.open(os.devnull, os.O_WRONLY)
+        try:
+            work()
+        except OSError:
+            os._exit(28)
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+
+def _ended(pid):
+    return os.waitpid(pid, 0)[1]
+
+
+def test_a_collector_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path, undisturbed):
+    tree, seconds = undisturbed
+    draw, kills = random.Random(7), 0
+    for _ in range(6):
+        pid = _forked(lambda: _collect(_config(tmp_path / "set")))
+        time.sleep(draw.uniform(0.1, 1.1) * seconds)
+        os.kill(pid, signal.SIGKILL)
+        kills += os.WIFSIGNALED(_ended(pid))
+    assert kills > 0
+    assert not is_collecting(tmp_path / "set"), "the lock goes with the process"
+    result = _collect(_config(tmp_path / "set"))
+    assert _tree(tmp_path / "set") == tree
+    assert result["set_aside"] == [] and not list((tmp_path / "set").glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_the_order_in_which_items_finish_changes_no_byte(tmp_path, undisturbed, workers):
+    _collect(_config(tmp_path / "set"), workers, seed=workers)
+    assert _tree(tmp_path / "set") == undisturbed[0]
+
+
+def test_a_full_disk_stops_the_collection_and_the_next_one_completes_it(tmp_path, undisturbed):
+    def limited(limit):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        _collect(_config(tmp_path / "set"))
+
+    sizes = sorted(len(data) for name, data in undisturbed[0].items() if name.endswith("quat.npy"))
+    for limit in (sizes[0] - 1, sizes[-1] - 1):
+        status = _ended(_forked(functools.partial(limited, limit)))
+        assert os.WEXITSTATUS(status) == 28, "an OSError, not a crash"
+        assert not list((tmp_path / "set").glob(".tmp-*")) and Store.create(tmp_path / "set").incomplete == ()
+    assert len(Store.create(tmp_path / "set").shards) < 3
+    _collect(_config(tmp_path / "set"))
+    assert _tree(tmp_path / "set") == undisturbed[0]
+
+
+def _flip(shard):
+    data = bytearray((shard / "quat.npy").read_bytes())
+    data[-1] ^= 1
+    (shard / "quat.npy").write_bytes(data)
+
+
+def _unmark_and_flip(shard):
+    (shard / "_SUCCESS").unlink()
+    _flip(shard)
+
+
+DAMAGE = {
+    "byte": _flip,
+    "cut": lambda shard: os.truncate(shard / "grf.npy", 1000),
+    "gone": lambda shard: (shard / "cop.npy").unlink(),
+    "manifest": lambda shard: (shard / "manifest.json").write_text("{"),
+    "mark": lambda shard: (shard / "_SUCCESS").write_text(""),
+    "half-written": _unmark_and_flip,
+}
+
+
+def test_damaged_and_half_written_shards_are_made_again(tmp_path, undisturbed):
+    tree, _ = undisturbed
+    for name, data in tree.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    shards = sorted(tmp_path.glob("shard-*"))
+    for number, (kind, damage) in enumerate(DAMAGE.items()):
+        damage(shards[number % 3])
+        result = _collect(_config(tmp_path))
+        assert result["items"] == 1 and len(result["set_aside"]) == (kind != "half-written"), kind
+        assert _tree(tmp_path) == tree, kind
+    assert len(list(tmp_path.glob(".damaged-shard-*"))) == len(DAMAGE) - 1
+
+
+def test_two_collections_do_not_share_a_data_set(tmp_path):
+    import fcntl
+
+    with open(tmp_path / LOCK, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert is_collecting(tmp_path)
+        with pytest.raises(
+            ValueError, match="expected a data set that nobody collects into, found a collection at work"
+        ):
+            _collect(_config(tmp_path))
+
+
+def test_a_clip_under_two_names_is_stored_once(tmp_path, arm_swing, quick_search):
+    """The same motion as two files: one solution, one subject, one seed, so the second is a duplicate and counted."""
+    for name in ("first", "second"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+        (tmp_path / "here" / name / "swing.txt").write_text(arm_swing(1.2))
+    config = Config(motions=(str(tmp_path / "here"),), out=tmp_path / "set", solutions=(), imitation=quick_search)
+    result = _collect(config)
+    store = Store.open(config.out)
+    assert [info.clip for info in store.sequences] == ["first/swing@0.00"]
+    [loss] = [loss for loss in store.dropped if loss.reason == "duplicate"]
+    assert loss.clip == "second/swing@0.00" and loss.seconds == pytest.approx(store.seconds)
+    assert result["items"] == 2 and _collect(config)["items"] == 0
+
+
+def test_a_stretch_that_had_no_solution_is_tried_again_and_the_others_of_its_file_are_not(
+    tmp_path, arm_swing, quick_search, monkeypatch
+):
+    monkeypatch.setattr(work_items, "LONGEST_STRETCH", 1.2)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "swing.txt").write_text(arm_swing(2.3))
+    config = Config(motions=(str(tmp_path / "here"),), out=tmp_path / "all", solutions=(), imitation=quick_search)
+    assert _collect(config)["asked_s"] == pytest.approx(2.3, abs=0.1)
+    names = sorted(info.clip for info in Store.open(config.out).sequences)
+    assert len(names) == 2
+    first, second = sorted((config.out / "solutions").rglob("*.npz"))
+    kept = second.rename(tmp_path / second.name)
+    partial = dataclasses.replace(
+        config, out=tmp_path / "set", solutions=(config.out / "solutions",),
+        imitation=dataclasses.replace(quick_search, may_search=False),
+    )  # fmt: skip
+    assert _collect(partial)["items_by_loss"] == {"no_solution": 1}
+    assert [info.clip for info in Store.open(partial.out).sequences] == names[:1]
+    again = _collect(partial)
+    assert again["items"] == 1 and again["kept_s"] == 0.0, "tried again, the whole stretch left alone"
+    assert _collect(dataclasses.replace(partial, keep_failed=True))["items"] == 0
+    kept.rename(second)
+    assert _collect(partial)["asked_s"] == pytest.approx(1.15, abs=0.1)
+    store = Store.open(partial.out)
+    assert sorted(info.clip for info in store.sequences) == names and _collect(partial)["items"] == 0
+    assert first.is_file()
