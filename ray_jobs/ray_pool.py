@@ -7,6 +7,7 @@ their content. So Ray may run a task again after a worker or a node died.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
 from dataclasses import dataclass
@@ -14,10 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    LocalRayletDiedError,
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 
 from dataset.manifest import Dropped
 from dataset.schema import Dynamics
+from dataset.shard_writer import prepare_shard
 from dataset.store import Store
 from sim.collect_pool import ONE_THREAD, Task, attempt, failed
 from sim.imitate_clip import ItemOutcome
@@ -25,6 +34,8 @@ from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
 
 ROOT = Path(__file__).resolve().parent.parent
+_DIED = (LocalRayletDiedError, NodeDiedError, ObjectLostError, OutOfMemoryError, RayTaskError, WorkerCrashedError)
+"""How a task ends whose worker or node died at every retry."""
 _WRITERS = 2
 """Shards that are written at a time; more work is not started until one is on the disk."""
 
@@ -84,15 +95,17 @@ class RayPool:
 
     def __init__(self, task: Task, workers: int, config: RayConfig) -> None:
         self.workers = workers
-        self._task = ray.put(task)
+        self._task = ray.put(dataclasses.replace(task, save_to=task.save_to.resolve()))  # workers are in other folders
         options = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus, "max_retries": config.retries}
-        self._imitate = ray.remote(_imitate).options(**options, num_returns=2, scheduling_strategy="SPREAD")
-        self._write = ray.remote(_write).options(num_cpus=0, max_retries=config.retries)
+        self._imitate: Any = ray.remote(_imitate).options(**options, num_returns=2, scheduling_strategy="SPREAD")
+        self._write: Any = ray.remote(_write).options(num_cpus=0, max_retries=config.retries)
         self._running: dict[Any, tuple[int, WorkItem, Any]] = {}
         self._writing: list[Any] = []
 
     def submit(self, place: int, item: WorkItem) -> None:
         """Start an item."""
+        if item.clip.path is not None:
+            item = dataclasses.replace(item, clip=dataclasses.replace(item.clip, path=item.clip.path.resolve()))
         outcome, records = self._imitate.remote(item, self._task)
         self._running[outcome] = (place, item, records)
 
@@ -106,7 +119,7 @@ class RayPool:
             place, item, records = self._running.pop(reference)
             try:
                 outcome = ray.get(reference)
-            except (RayTaskError, WorkerCrashedError) as error:
+            except _DIED as error:
                 text = f"{item.name}: {type(error).__name__} after every retry"
                 outcome, records = failed(item, "crashed", text), None
             found.append(Finished(place=place, outcome=outcome, records=records))
@@ -145,4 +158,5 @@ def _imitate(item: WorkItem, task: Task) -> tuple[ItemOutcome, list[Dynamics]]:
 
 def _write(folder: str, left_out: frozenset[str], dropped: list[Dropped], *records: list[Dynamics]) -> str:
     kept = [record for made in records for record in made if record.name not in left_out]
-    return Store.create(folder).append(kept, dropped).name
+    with prepare_shard(Path(folder), kept, dropped) as prepared:
+        return prepared.publish().name

@@ -23,7 +23,7 @@ from sim.work_items import WorkItem
 
 ATTEMPTS = 2
 """A clip whose process died this often is given up as `crashed`."""
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD: dict[str, str] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of a worker. One thread in each: a process keeps one core busy, and the last bits of a sum, on which the hashes of
 bodies and motions depend, do not change with the number of cores."""
 
@@ -72,8 +72,8 @@ class Pool(Protocol):
 class ProcessPool:
     """Processes of this machine; records come back to this process, which writes them.
 
-    A worker that dies takes the pool with it: what it was working on is done again, one item at a time from then on, which shows
-    the item that kills its process.
+    A worker that dies takes the pool with it. What was under way is done again, one item at a time, which shows the item that
+    kills its process; then the workers go on together.
     """
 
     def __init__(self, task: Task, workers: int) -> None:
@@ -83,17 +83,18 @@ class ProcessPool:
         self._running: dict[Future[ItemOutcome], int] = {}
         self._items: dict[int, WorkItem] = {}
         self._deaths: Counter[int] = Counter()
-        self._again: list[int] = []
-        self._pool = self._start(workers)
+        self._suspects: set[int] = set()
+        self._queue: list[int] = []  # suspects first
+        self._pool = self._start()
 
-    def _start(self, workers: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=exit_with_parent)
+    def _start(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(self.workers, mp_context=get_context("spawn"), initializer=exit_with_parent)
 
     def submit(self, place: int, item: WorkItem) -> None:
         """Start an item."""
         self._items[place] = item
-        if self._deaths:  # careful: `wait` hands them out one by one
-            self._again.append(place)
+        if self._suspects:
+            self._queue.append(place)
         else:
             self._hand_out(place)
 
@@ -102,8 +103,11 @@ class ProcessPool:
 
     def wait(self) -> list[Finished]:
         """Items that are finished."""
-        if not self._running and self._again:
-            self._hand_out(self._again.pop(0))
+        if not self._running:
+            alone = 1 if self._suspects else len(self._queue)
+            for place in self._queue[:alone]:
+                self._hand_out(place)
+            del self._queue[:alone]
         if not self._running:
             return []
         found = []
@@ -112,6 +116,7 @@ class ProcessPool:
                 outcome = future.result()
                 place = self._running.pop(future)
                 del self._items[place]
+                self._suspects.discard(place)
                 found.append(Finished(place=place, outcome=outcome, records=outcome.kept))
         except BrokenProcessPool:
             found += self._recover()
@@ -122,12 +127,14 @@ class ProcessPool:
         given_up = []
         places, self._running = sorted(self._running.values()), {}
         self._pool.shutdown(wait=False, cancel_futures=True)
-        self._pool = self._start(1)
+        self._pool = self._start()
         for place in reversed(places):
             self._deaths[place] += 1
             if self._deaths[place] < ATTEMPTS:
-                self._again.insert(0, place)
+                self._suspects.add(place)
+                self._queue.insert(0, place)
                 continue
+            self._suspects.discard(place)
             item = self._items.pop(place)
             error = f"{item.name}: its process died {self._deaths[place]} times"
             given_up.append(Finished(place=place, outcome=failed(item, "crashed", error), records=[]))

@@ -102,12 +102,12 @@ def unfinished(items: Sequence[WorkItem], store: Store, keep_failed: bool) -> di
     seen |= {
         (loss.clip, loss.subject, loss.seed) for loss in store.dropped if keep_failed or loss.reason not in FAILURES
     }
-    for clip, *rest in seen | unsettled:
+    for clip, subject, seed in seen | unsettled:
         for name in (clip, clip.rsplit("@", 1)[0]):  # a stretch of a file
-            if (clip, *rest) in unsettled:
-                failed.add((name, *rest))
+            if (clip, subject, seed) in unsettled:
+                failed.add((name, subject, seed))
             else:
-                settled[name, *rest].add(clip)
+                settled[name, subject, seed].add(clip)
     left = {}
     for place, item in enumerate(items):
         key = (item.clip.label, item.subject.name, item.seed)

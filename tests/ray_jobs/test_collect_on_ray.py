@@ -28,7 +28,10 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def _config(out):
-    return collect.Config(motions=CLIPS, out=out, shard_seconds=1.0, imitation=ImitationConfig(may_search=False))
+    imitation = ImitationConfig(may_search=False)
+    return collect.Config(
+        motions=CLIPS, out=out, shard_seconds=1.0, imitation=imitation, solutions=(ROOT / "solutions" / "embedded",)
+    )
 
 
 def _tree(folder):

@@ -11,6 +11,7 @@ import random
 import resource
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,7 @@ from sim.resume import LOCK, is_collecting
 from sim.shard_order import Finished
 
 CLIPS = ("embedded/kick", "embedded/jump", "embedded/punch")
+SOLUTIONS = Path(__file__).parent.parent.parent / "solutions" / "embedded"
 REPLAYED = ImitationConfig(may_search=False)
 
 
@@ -48,7 +50,7 @@ class ThisProcess:
 
 
 def _config(out):
-    return Config(motions=CLIPS, out=out, shard_seconds=1.0, imitation=REPLAYED)
+    return Config(motions=CLIPS, out=out, shard_seconds=1.0, imitation=REPLAYED, solutions=(SOLUTIONS,))
 
 
 def _collect(config, workers=1, seed=0):
@@ -95,9 +97,12 @@ def test_a_collector_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp
     draw, kills = random.Random(7), 0
     for _ in range(6):
         pid = _forked(lambda: _collect(_config(tmp_path / "set")))
-        time.sleep(draw.uniform(0.1, 1.1) * seconds)
-        os.kill(pid, signal.SIGKILL)
-        kills += os.WIFSIGNALED(_ended(pid))
+        deadline = time.monotonic() + draw.uniform(0.05, 0.6) * seconds
+        while time.monotonic() < deadline and not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+            time.sleep(0.01)
+        if not ended[0]:
+            os.kill(pid, signal.SIGKILL)
+            kills += os.WIFSIGNALED(_ended(pid))
     assert kills > 0
     assert not is_collecting(tmp_path / "set"), "the lock goes with the process"
     result = _collect(_config(tmp_path / "set"))
