@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ def connect(config: RayConfig, workers: int) -> None:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine at work takes longer than the half minute
     address = config.address or os.environ.get("RAY_ADDRESS", "")
     if address:
+        _require_answer(address)
         try:
             ray.init(address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False)
         except (ConnectionError, RuntimeError) as error:
@@ -82,6 +84,19 @@ def connect(config: RayConfig, workers: int) -> None:
         object_store_memory=config.object_store_mb * 1_000_000, runtime_env=environment,
         _temp_dir=tempfile.mkdtemp(prefix="ray-"),
     )  # fmt: skip
+
+
+def _require_answer(address: str) -> None:
+    """Refuse a `host:port` where nobody listens: Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if "/" in address or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ValueError(
+            f"address: expected a Ray cluster at {address!r}, found {error}; start one, or leave it out"
+        ) from None
 
 
 class RayPool:
