@@ -40,16 +40,12 @@ class Config(collect.Config):
 def main(config: Config) -> dict[str, Any]:
     """Collect on Ray; as `sim.collect.main`."""
     os.environ.update(ONE_THREAD)
-    connect(config.ray, config.workers or collect.usable_cores())
-    try:
+    with connect(config.ray, config.workers or collect.usable_cores()):
         cores = int(ray.cluster_resources().get("CPU", 1) / max(config.ray.num_cpus, 1e-3))
         workers = config.workers or max(1, cores)
-        own = dataclasses.replace(config, out=config.out.resolve())
         return collect.main(
-            own, lambda task, items: RayPool(task, min(workers, max(1, items)), config.ray), "ray_jobs.collect"
+            config, lambda task, items: RayPool(task, min(workers, max(1, items)), config.ray), "ray_jobs.collect"
         )
-    finally:
-        ray.shutdown()
 
 
 def run() -> None:

@@ -7,10 +7,13 @@ their content. So Ray may run a task again after a worker or a node died.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 import socket
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,15 +61,13 @@ class RayConfig:
     """Memory for records under way, where a local Ray is started [MB]; more of them are spilled to the disk."""
 
 
-def connect(config: RayConfig, workers: int) -> None:
-    """Connect to the cluster, or start a local Ray with so many cores.
+@contextlib.contextmanager
+def connect(config: RayConfig, workers: int) -> Iterator[None]:
+    """Connected to the cluster, or to a local Ray with so many cores that ends with the block; its logs stay if the block fails.
 
     Raises:
         ValueError: No cluster answers at the address.
     """
-    environment = {
-        "env_vars": {**ONE_THREAD, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    }
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine at work takes longer than the half minute
     address = config.address or os.environ.get("RAY_ADDRESS", "")
@@ -78,12 +79,23 @@ def connect(config: RayConfig, workers: int) -> None:
             raise ValueError(
                 f"address: expected a Ray cluster at {address!r}, found {error}; start one, or leave it out"
             ) from error
+        try:
+            yield
+        finally:
+            ray.shutdown()
         return
-    ray.init(
-        address="local", num_cpus=max(1, round(workers * config.num_cpus)), include_dashboard=False, log_to_driver=False,
-        object_store_memory=config.object_store_mb * 1_000_000, runtime_env=environment,
-        _temp_dir=tempfile.mkdtemp(prefix="ray-"),
-    )  # fmt: skip
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    folder = tempfile.mkdtemp(prefix="ray-")
+    try:
+        ray.init(
+            address="local", num_cpus=max(1, round(workers * config.num_cpus)), include_dashboard=False, log_to_driver=False,
+            object_store_memory=config.object_store_mb * 1_000_000, _temp_dir=folder,
+            runtime_env={"env_vars": {**ONE_THREAD, "PYTHONPATH": path}},
+        )  # fmt: skip
+        yield
+    finally:
+        ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _require_answer(address: str) -> None:

@@ -51,9 +51,8 @@ def undisturbed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     """A local Ray with two cores; four half-core items fit on it."""
-    connect(RayConfig(object_store_mb=100), 2)
-    yield ray.get_runtime_context().gcs_address
-    ray.shutdown()
+    with connect(RayConfig(object_store_mb=100), 2):
+        yield ray.get_runtime_context().gcs_address
 
 
 def _on_ray(out, workers):
@@ -143,8 +142,7 @@ def test_a_killed_driver_leaves_a_data_set_that_the_next_one_completes(tmp_path,
     assert "state     finished" in status(StatusConfig(out=out))[2]
 
 
-def test_an_address_without_a_cluster_is_explained():
-    assert issubclass(on_ray.Config, collect.Config)
-    code = "from ray_jobs.ray_pool import RayConfig, connect\nconnect(RayConfig(address='127.0.0.1:1'), 1)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "address: expected a Ray cluster at '127.0.0.1:1', found" in done.stderr
+def test_an_address_without_a_cluster_is_explained(tmp_path):
+    config = on_ray.Config(out=tmp_path / "set", ray=RayConfig(address="127.0.0.1:1"))
+    with pytest.raises(ValueError, match=r"address: expected a Ray cluster at '127.0.0.1:1', found .*refused"):
+        on_ray.main(config)
