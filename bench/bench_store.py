@@ -43,13 +43,11 @@ def main(config: StoreBench) -> list[Row]:
     machine = measure_machine()
     with tempfile.TemporaryDirectory() as folder:
         path = make_sparse_store(Path(folder) / "set", config.hours)
-        cases = [_opening(path), _windows(path, config)]
-        rows = [
-            row
-            for case, contenders in cases
-            for row in measure(case, contenders, machine=machine, rounds=config.rounds)
-        ]
-    print(table(rows, machine))
+        rows = []
+        for case, contenders in (_opening(path), _windows(path, config)):
+            found = measure(case, contenders, machine=machine, rounds=config.rounds)
+            print(table(found, machine))
+            rows += found
     if config.save:
         append_rows(rows)
     return rows
