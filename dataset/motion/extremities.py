@@ -109,4 +109,3 @@ def _bent(
     result = quat[:, joint].copy()
     result[below] = rotation.multiply(result[below], rotation.from_axis_angle(axis, angle))
     return result
-
