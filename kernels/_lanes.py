@@ -2,7 +2,7 @@
 
 Points and forces are three numbers in memory, which no loop vectoriser turns into wide loads and stores. The functions
 here do: each is one or two instructions in a function compiled by Numba (a vector of LLVM, on any processor), and where
-compilation is off a NumPy array of as many numbers, with the same bits. `+`, `-` and `*` work lane by lane; nothing is
+compilation is off a NumPy array of as many numbers, with the same bits. `+`, `-`, `*` and `/` work lane by lane; nothing is
 contracted or reordered unless `multiply_add` says so.
 
 Positions count numbers from the start of a flat, C-contiguous array. Nothing is checked here: the boundary of a family is.
@@ -80,13 +80,13 @@ def _load(count: int) -> Callable[..., Any]:
 @_compiled_as(_load(4))
 def load_4(flat: np.ndarray, at: Any) -> Lanes:
     """Four numbers from `at` on."""
-    return flat[at : at + type(at)(4)].copy()
+    return flat[at : at + 4].copy()
 
 
 @_compiled_as(_load(8))
 def load_8(flat: np.ndarray, at: Any) -> Lanes:
     """Eight numbers from `at` on."""
-    return flat[at : at + type(at)(8)].copy()
+    return flat[at : at + 8].copy()
 
 
 def _build_load_3(_: Any, flat: Any, at: Any) -> Any:
@@ -106,7 +106,7 @@ def _build_load_3(_: Any, flat: Any, at: Any) -> Any:
 @_compiled_as(_build_load_3)
 def load_3(flat: np.ndarray, at: Any) -> Lanes:
     """Three numbers from `at` on and a zero; the fourth number of the array is not read."""
-    return np.append(flat[at : at + type(at)(3)], flat.dtype.type(0.0))
+    return np.append(flat[at : at + 3], flat.dtype.type(0.0))
 
 
 def _build_store(_: Any, flat: Any, at: Any, value: Any) -> Any:
@@ -121,7 +121,66 @@ def _build_store(_: Any, flat: Any, at: Any, value: Any) -> Any:
 @_compiled_as(_build_store)
 def store(flat: np.ndarray, at: Any, value: Lanes) -> None:
     """Write all lanes from `at` on, into an array of the lanes' dtype."""
-    flat[at : at + type(at)(len(value))] = value
+    flat[at : at + len(value)] = value
+
+
+def _build_put(_: Any, flat: Any, at: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        number = context.cast(builder, values[2], value, flat.dtype)
+        place = _pointer(context, builder, flat, *values[:2], number.type)
+        builder.store(number, place, align=_aligned_to(flat))
+        return context.get_dummy_value()
+
+    return types.void(flat, at, value), generate
+
+
+@_compiled_as(_build_put)
+def put(flat: np.ndarray, at: Any, value: Any) -> None:
+    """Write one number; unlike `flat[at] = value` no instruction is spent on what a negative position would mean."""
+    flat[at] = value
+
+
+def _build_take(_: Any, flat: Any, at: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        place = _pointer(context, builder, flat, *values, context.get_value_type(flat.dtype))
+        return builder.load(place, align=_aligned_to(flat))
+
+    return flat.dtype(flat, at), generate
+
+
+@_compiled_as(_build_take)
+def take(flat: np.ndarray, at: Any) -> Any:
+    """Read one number, likewise."""
+    return flat[at]
+
+
+def _build_put_leading(count: int) -> Callable[..., Any]:
+    def build(_: Any, flat: Any, at: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            pair, align = ir.VectorType(value.llvm.element, 2), _aligned_to(flat)
+            first = builder.shuffle_vector(values[2], values[2], ir.Constant(ir.VectorType(_INT32, 2), [0, 1]))
+            builder.store(first, _pointer(context, builder, flat, *values[:2], pair), align=align)
+            if count == 3:
+                next_at = builder.add(values[1], values[1].type(2))
+                last = _pointer(context, builder, flat, values[0], next_at, pair.element)
+                builder.store(builder.extract_element(values[2], _INT32(2)), last, align=align)
+            return context.get_dummy_value()
+
+        return types.void(flat, at, value), generate
+
+    return build
+
+
+@_compiled_as(_build_put_leading(2))
+def put_2(flat: np.ndarray, at: Any, value: Lanes) -> None:
+    """Write the first two lanes."""
+    flat[at : at + 2] = value[:2]
+
+
+@_compiled_as(_build_put_leading(3))
+def put_3(flat: np.ndarray, at: Any, value: Lanes) -> None:
+    """Write the first three lanes."""
+    flat[at : at + 3] = value[:3]
 
 
 def _build_store_past(_: Any, flat: Any, at: Any, value: Any) -> Any:
@@ -137,7 +196,7 @@ def _build_store_past(_: Any, flat: Any, at: Any, value: Any) -> Any:
 @_compiled_as(_build_store_past)
 def store_past_cache(flat: np.ndarray, at: Any, value: Lanes) -> None:
     """Write 16 bytes, at an address that is a multiple of 16, past the caches: the memory there is not read first."""
-    flat[at : at + type(at)(len(value))] = value
+    flat[at : at + len(value)] = value
 
 
 def _build_fence(_: Any) -> Any:
@@ -225,6 +284,21 @@ def lane(value: Lanes, place: int) -> Any:
     return value[place]
 
 
+def _build_with_lane(_: Any, value: Any, place: Any, number: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.insert_element(values[0], values[2], values[1])
+
+    return value(value, place, number), generate
+
+
+@_compiled_as(_build_with_lane)
+def with_lane(value: Lanes, place: int, number: Any) -> Lanes:
+    """The same lanes but for one."""
+    changed = value.copy()
+    changed[place] = number
+    return changed
+
+
 def _permute(*order: int) -> Callable[..., Any]:
     def build(_: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
@@ -253,30 +327,50 @@ def yxzw(value: Lanes) -> Lanes:
     return value[[1, 0, 2, 3]]
 
 
-def _convert(dtype: types.Float, instruction: str) -> Callable[..., Any]:
-    def build(_: Any, value: Any) -> Any:
-        converted = _LanesType(dtype, value.count)
+def _converted(value: Any, dtype: types.Float) -> tuple[Any, Callable[..., Any]]:
+    lanes = _LanesType(dtype, value.count)
 
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            if value.dtype == dtype:
-                return values[0]
-            return getattr(builder, instruction)(values[0], converted.llvm)
+    def convert(builder: Any, register: Any) -> Any:
+        if value.dtype == dtype:
+            return register
+        return (builder.fpext if dtype == types.float64 else builder.fptrunc)(register, lanes.llvm)
 
-        return converted(value), generate
-
-    return build
+    return lanes, convert
 
 
-@_compiled_as(_convert(types.float64, "fpext"))
+def _build_wide(_: Any, value: Any) -> Any:
+    lanes, convert = _converted(value, types.float64)
+    return lanes(value), lambda context, builder, signature, values: convert(builder, values[0])
+
+
+@_compiled_as(_build_wide)
 def wide(value: Lanes) -> Lanes:
     """As float64."""
     return value.astype(np.float64)
 
 
-@_compiled_as(_convert(types.float32, "fptrunc"))
-def narrow(value: Lanes) -> Lanes:
-    """As float32, rounded."""
-    return value.astype(np.float32)
+def _build_as_in(_: Any, flat: Any, value: Any) -> Any:
+    lanes, convert = _converted(value, flat.dtype)
+    return lanes(flat, value), lambda context, builder, signature, values: convert(builder, values[1])
+
+
+@_compiled_as(_build_as_in)
+def as_in(flat: np.ndarray, value: Lanes) -> Lanes:
+    """In the dtype of an array, rounded."""
+    return value.astype(flat.dtype)
+
+
+def _build_where_at_least(_: Any, value: Any, least: Any, inside: Any, outside: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.select(builder.fcmp_ordered(">=", *values[:2]), *values[2:])
+
+    return inside(value, value, inside, inside), generate
+
+
+@_compiled_as(_build_where_at_least)
+def where_at_least(value: Lanes, least: Lanes, inside: Lanes, outside: Lanes) -> Lanes:
+    """`inside` in lanes where value >= least, else (also for NaN) `outside`; without a branch to be mispredicted."""
+    return np.where(value >= least, inside, outside)
 
 
 def _build_multiply_add(_: Any, first: Any, second: Any, third: Any) -> Any:
@@ -310,5 +404,7 @@ def _arithmetic(function: Callable[..., Any], instruction: str) -> None:
         return None
 
 
-for _function, _instruction in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul")):
-    _arithmetic(_function, _instruction)
+_arithmetic(operator.add, "fadd")
+_arithmetic(operator.sub, "fsub")
+_arithmetic(operator.mul, "fmul")
+_arithmetic(operator.truediv, "fdiv")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels._lanes import finish_stores, load_8, narrow, prefetch, spread_8, store, wide
+from kernels._lanes import as_in, finish_stores, load_8, prefetch, spread_8, store, wide
 from kernels._streaming import copy_out, is_past_cache
 from kernels._threads import over_rows
 
@@ -66,9 +66,9 @@ def _integrate_registers(
                     middle = middle + wide(load_8(flat, at + 8))
                     high = high + wide(load_8(flat, at + 16))
                 here = (t - start) * width + d
-                store(rows, here, narrow((low + (low - low)) * h_8))  # infinity becomes NaN
-                store(rows, here + 8, narrow((middle + (middle - middle)) * h_8))
-                store(rows, here + 16, narrow((high + (high - high)) * h_8))
+                store(rows, here, as_in(rows, (low + (low - low)) * h_8))  # infinity becomes NaN
+                store(rows, here + 8, as_in(rows, (middle + (middle - middle)) * h_8))
+                store(rows, here + 16, as_in(rows, (high + (high - high)) * h_8))
         copy_out(impulse, start * width, rows, (stop - start) * width, past_cache)
     finish_stores()
 
