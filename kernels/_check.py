@@ -6,6 +6,7 @@ checks read metadata only; those that read every element are separate functions 
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,12 @@ class HasShape(Protocol):
         ...
 
 
+@functools.cache
+def _split(axes: str) -> tuple[str | int, ...]:
+    """Letters and sizes of axes."""
+    return tuple(int(letter) if letter.isdigit() else letter for letter in axes.split())
+
+
 def bind_axes(**arrays: tuple[HasShape, str]) -> dict[str, int]:
     """Sizes of the axis letters of several arrays, each given as `name=(array, "T N 3")`.
 
@@ -29,22 +36,18 @@ def bind_axes(**arrays: tuple[HasShape, str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     owner: dict[str, str] = {}
     for name, (array, axes) in arrays.items():
-        letters = axes.split()
-        shape = tuple(array.shape)
-        wrong = len(shape) != len(letters) or any(
-            have != int(letter) for have, letter in zip(shape, letters, strict=True) if letter.isdigit()
-        )
-        if wrong:
-            raise ValueError(f"{name}: expected shape ({', '.join(letters)}), got {shape}")
-        for have, letter in zip(shape, letters, strict=True):
-            if letter.isdigit():
+        letters, shape = _split(axes), tuple(array.shape)
+        if len(shape) != len(letters):
+            raise ValueError(f"{name}: expected shape ({', '.join(map(str, letters))}), got {shape}")
+        for have, letter in zip(shape, letters):
+            want = letter if isinstance(letter, int) else sizes.setdefault(letter, have)
+            if have == want:
+                owner.setdefault(str(letter), name)
                 continue
-            if sizes.setdefault(letter, have) != have:
-                raise ValueError(
-                    f"{name}: expected shape ({', '.join(letters)}) with {letter} = {sizes[letter]} as in"
-                    f" {owner[letter]}, got {shape}"
-                )
-            owner.setdefault(letter, name)
+            found = f"expected shape ({', '.join(map(str, letters))})"
+            if isinstance(letter, str):
+                found += f" with {letter} = {want} as in {owner[letter]}"
+            raise ValueError(f"{name}: {found}, got {shape}")
     return sizes
 
 

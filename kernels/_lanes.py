@@ -56,6 +56,7 @@ def _compiled_as(build: Callable[..., Any]) -> Callable[[Function], Function]:
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, at: Any, kind: Any) -> Any:
+    assert array_type.ndim == 1 and array_type.layout == "C", f"{array_type} is not flat"
     data = context.make_array(array_type)(context, builder, array).data
     return builder.bitcast(builder.gep(data, [at]), kind.as_pointer())
 

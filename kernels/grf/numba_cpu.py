@@ -58,7 +58,7 @@ def aggregate_contacts(
         _aggregate, num_frames, _LEAST_ITEMS // (num_bodies + 4 * contacts) + 1,
         np.ascontiguousarray(position).reshape(-1), np.ascontiguousarray(force).reshape(-1),
         np.zeros(0, force.dtype) if torque is None else np.ascontiguousarray(torque).reshape(-1), torque is not None,
-        as_unsigned(body), offsets.astype(np.int64, copy=False), min_force, num_bodies,
+        as_unsigned(np.ascontiguousarray(body)), offsets.astype(np.int64, copy=False), min_force, num_bodies,
         out.force.reshape(-1), out.cop.reshape(-1), out.free_moment.reshape(-1), out.contact.reshape(-1).view(np.uint8),
         is_past_cache(*out),
     )  # fmt: skip

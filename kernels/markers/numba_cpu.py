@@ -85,7 +85,7 @@ def _place(
     num_markers, num_weights = bodies.shape
     num_panels, num_rows, _ = panels.shape
     has_blend, width = num_panels > 0, num_panels * _PANEL
-    carrier = np.empty(16 * num_bodies)  # of each body the three columns of its rotation and its position, four numbers each
+    carrier = np.empty(16 * num_bodies)  # of each body three columns of rotation and the position, four numbers each
     feature = np.zeros(_FRAMES * num_rows, markers.dtype)
     offset = np.zeros(_FRAMES * width, markers.dtype)
     rows = np.empty(3 * _FRAMES * num_markers, markers.dtype)

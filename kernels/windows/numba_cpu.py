@@ -76,21 +76,19 @@ def _fill(
                 if table_L is not None:
                     entry = start_B[b] + m * 3 * (num_frames + 1)
                     noise = entry + 3
-                # One sum instead of a test a number: it is not finite if any position is not.
-                total = _read(flat, row_Q[0] + column, origin, table_L, entry, noise, offset, jitter)
-                before = along * total + across * yxzw(total)
-                noise += 3
-                seen = _read(flat, row_Q[1] + column, origin, table_L, entry, noise, offset, jitter)
-                total = total + seen
+                seen = _read(flat, row_Q[0] + column, origin, table_L, entry, noise, offset, jitter)
+                before = along * seen + across * yxzw(seen)
+                seen = _read(flat, row_Q[1] + column, origin, table_L, entry, noise + 3, offset, jitter)
                 now = along * seen + across * yxzw(seen)
+                # One sum instead of a test a number: it is not finite if any position is not.
+                total = before + now
                 store(window, here, before)
                 store(window, here + 3, step * (now - before))
                 for q in range(2, num_frames):
                     here += 6
-                    noise += 3
-                    seen = _read(flat, row_Q[q] + column, origin, table_L, entry, noise, offset, jitter)
-                    total = total + seen
+                    seen = _read(flat, row_Q[q] + column, origin, table_L, entry, noise + 3 * q, offset, jitter)
                     after = along * seen + across * yxzw(seen)
+                    total = total + after
                     store(window, here, now)
                     store(window, here + 3, half_step * (after - before))
                     before, now = now, after
@@ -125,7 +123,7 @@ def make_tokens(
         noise = (None, np.zeros(0, np.uint64), empty, empty)
     else:
         sizes = (disturbance.offset_size.astype(dtype), disturbance.jitter_size.astype(dtype))
-        noise = (disturbance.table, disturbance.start.astype(np.int64, copy=False), *sizes)
+        noise = (np.ascontiguousarray(disturbance.table), disturbance.start.astype(np.int64, copy=False), *sizes)
     over_rows(
         _fill, len(frame), _LEAST_TOKENS // max(index.shape[1], 1) + 1,
         marker_pos.reshape(-1), marker_pos.shape[1], frame.astype(np.int64, copy=False),
