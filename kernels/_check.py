@@ -22,9 +22,11 @@ class HasShape(Protocol):
 
 
 @functools.cache
-def _split(axes: str) -> tuple[str | int, ...]:
-    """Letters and sizes of axes."""
-    return tuple(int(letter) if letter.isdigit() else letter for letter in axes.split())
+def _split(axes: str) -> tuple[str, list[str], list[tuple[int, int]]]:
+    """Axes as text, axis by axis, and those of fixed size with their sizes."""
+    letters = axes.split()
+    fixed = [(axis, int(letter)) for axis, letter in enumerate(letters) if letter.isdigit()]
+    return ", ".join(letters), letters, fixed
 
 
 def bind_axes(**arrays: tuple[HasShape, str]) -> dict[str, int]:
@@ -36,18 +38,18 @@ def bind_axes(**arrays: tuple[HasShape, str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     owner: dict[str, str] = {}
     for name, (array, axes) in arrays.items():
-        letters, shape = _split(axes), tuple(array.shape)
-        if len(shape) != len(letters):
-            raise ValueError(f"{name}: expected shape ({', '.join(map(str, letters))}), got {shape}")
+        text, letters, fixed = _split(axes)
+        shape = tuple(array.shape)
+        if len(shape) != len(letters) or any(shape[axis] != size for axis, size in fixed):
+            raise ValueError(f"{name}: expected shape ({text}), got {shape}")
         for have, letter in zip(shape, letters):
-            want = letter if isinstance(letter, int) else sizes.setdefault(letter, have)
-            if have == want:
-                owner.setdefault(str(letter), name)
+            if letter.isdigit():
                 continue
-            found = f"expected shape ({', '.join(map(str, letters))})"
-            if isinstance(letter, str):
-                found += f" with {letter} = {want} as in {owner[letter]}"
-            raise ValueError(f"{name}: {found}, got {shape}")
+            if sizes.setdefault(letter, have) != have:
+                raise ValueError(
+                    f"{name}: expected shape ({text}) with {letter} = {sizes[letter]} as in {owner[letter]}, got {shape}"
+                )
+            owner.setdefault(letter, name)
     return sizes
 
 
