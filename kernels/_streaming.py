@@ -9,7 +9,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels._lanes import load_4, store_past_cache
+from kernels._lane_memory import load_4, store_past_cache
 
 _CACHED_BYTES = 1 << 22
 """Results up to this size [B] are left in the caches, where whoever reads them finds them."""

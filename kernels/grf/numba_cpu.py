@@ -9,26 +9,8 @@ import numba
 import numpy as np
 
 from kernels._check import as_unsigned
-from kernels._lanes import (
-    as_in,
-    finish_stores,
-    lane,
-    load_3,
-    load_4,
-    pack_4,
-    put,
-    put_2,
-    put_3,
-    spread_4,
-    store,
-    take,
-    where_at_least,
-    wide,
-    with_lane,
-    yxzw,
-    yzxw,
-    zxyw,
-)  # fmt: skip
+from kernels._lane_memory import finish_stores, load_3, load_4, put, put_2, put_3, store, take
+from kernels._lanes import as_in, lane, pack_4, spread_4, where_at_least, wide, with_lane, yxzw, yzxw, zxyw
 from kernels._streaming import copy_out, is_past_cache
 from kernels._threads import over_rows
 from kernels.grf.reference import MIN_FORCE, GroundReaction

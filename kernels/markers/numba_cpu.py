@@ -11,23 +11,8 @@ import numba
 import numpy as np
 
 from kernels._check import as_unsigned
-from kernels._lanes import (
-    as_in,
-    finish_stores,
-    lane,
-    load_3,
-    load_4,
-    load_8,
-    multiply_add,
-    pack_4,
-    put,
-    put_3,
-    spread_4,
-    spread_8,
-    store,
-    take,
-    wide,
-)
+from kernels._lane_memory import finish_stores, load_3, load_4, load_8, put, put_3, store, take
+from kernels._lanes import as_in, lane, multiply_add, pack_4, spread_4, spread_8, wide
 from kernels._streaming import copy_out, is_past_cache
 from kernels._threads import over_rows
 from kernels.markers.reference import PoseBlend

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels._lanes import as_in, finish_stores, load_8, prefetch, spread_8, store, wide
+from kernels._lane_memory import finish_stores, load_8, prefetch, store
+from kernels._lanes import as_in, spread_8, wide
 from kernels._streaming import copy_out, is_past_cache
 from kernels._threads import over_rows
 

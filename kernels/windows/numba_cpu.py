@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kernels._lanes import finish_stores, lane, load_3, pack_4, prefetch, spread_4, store, yxzw
+from kernels._lane_memory import finish_stores, load_3, prefetch, store
+from kernels._lanes import lane, pack_4, spread_4, yxzw
 from kernels._streaming import copy_out, is_past_cache
 from kernels._threads import over_rows
 from kernels.windows.reference import Disturbance

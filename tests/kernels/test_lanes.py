@@ -5,23 +5,14 @@ import numpy as np
 import pytest
 
 from kernels import _streaming
+from kernels._lane_memory import finish_stores, load_3, load_4, load_8, prefetch, put, put_2, put_3, store, take
 from kernels._lanes import (
     as_in,
-    finish_stores,
     lane,
-    load_3,
-    load_4,
-    load_8,
     multiply_add,
     pack_4,
-    prefetch,
-    put,
-    put_2,
-    put_3,
     spread_4,
     spread_8,
-    store,
-    take,
     where_at_least,
     wide,
     with_lane,
