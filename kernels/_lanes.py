@@ -4,6 +4,8 @@ Points and forces are three numbers in memory, which no loop vectoriser turns in
 here and in `_lane_memory` do: each is one or two instructions in a function compiled by Numba (a vector of LLVM, on any
 processor), and where compilation is off a NumPy array of as many numbers, with the same bits. `+`, `-`, `*` and `/` work
 lane by lane; nothing is contracted or reordered unless `multiply_add` says so.
+
+Numba's cache goes by the file of the compiled function: after a change here or in `_lane_memory`, `make clean`.
 """
 
 from __future__ import annotations
