@@ -9,7 +9,8 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from kernels._lane_memory import load_4, store_past_cache
+from kernels._lane_memory import load_4, put, store, store_past_cache, take
+from kernels._lanes import as_in, spread_8
 
 _CACHED_BYTES = 1 << 22
 """Results up to this size [B] are left in the caches, where whoever reads them finds them."""
@@ -26,7 +27,8 @@ def is_past_cache(*results: np.ndarray) -> bool:
 def copy_out(target: np.ndarray, at: int, source: np.ndarray, count: int, past_cache: bool) -> None:
     """Write the first `count` numbers of `source` to `target`, flat, from `at` on; same dtype."""
     if not past_cache:
-        target[at : at + count] = source[:count]
+        for i in range(count):  # compiled to one copy of memory, which a slice is not
+            put(target, at + i, take(source, i))
         return
     size = target.itemsize
     head = min(-(target.ctypes.data + at * size) % _ALIGNMENT // size, count)
@@ -37,3 +39,11 @@ def copy_out(target: np.ndarray, at: int, source: np.ndarray, count: int, past_c
         store_past_cache(target, at + i, load_4(source, i))
     for i in range(whole, count):
         target[at + i] = source[i]
+
+
+@numba.njit(error_model="numpy")
+def fill(target: np.ndarray, value: float) -> None:
+    """Set every number of a flat array whose length is a multiple of eight."""
+    eight = as_in(target, spread_8(value))
+    for i in range(0, len(target), 8):
+        store(target, i, eight)

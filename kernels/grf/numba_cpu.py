@@ -11,7 +11,7 @@ import numpy as np
 from kernels._check import as_unsigned
 from kernels._lane_memory import finish_stores, load_3, load_4, put, put_2, put_3, store, take
 from kernels._lanes import as_in, lane, pack_4, spread_4, where_at_least, wide, with_lane, yxzw, yzxw, zxyw
-from kernels._streaming import copy_out, is_past_cache
+from kernels._streaming import copy_out, fill, is_past_cache
 from kernels._threads import over_rows
 from kernels.grf.reference import MIN_FORCE, GroundReaction
 
@@ -71,8 +71,9 @@ def _aggregate(
     """
     is_sparse = num_bodies > _FEW_BODIES
     frames = max(_BLOCK_BODIES // num_bodies, 1)
-    force_D, cop_D = np.empty(3 * frames * num_bodies, force.dtype), np.empty(2 * frames * num_bodies, force.dtype)
-    free_D, contact_D = np.empty(frames * num_bodies, force.dtype), np.empty(frames * num_bodies, np.uint8)
+    room = (frames * num_bodies + 7) // 8 * 8
+    force_D, cop_D = np.empty(3 * room, force.dtype), np.empty(2 * room, force.dtype)
+    free_D, contact_D = np.empty(room, force.dtype), np.empty(room, np.uint8)
     none, undefined, least = spread_4(0.0), spread_4(np.nan), spread_4(min_force)
     signs, missing = pack_4(1.0, -1.0, 1.0, 1.0), pack_4(np.nan, np.nan, 0.0, 0.0)
     wrench = np.zeros(8 * num_bodies)  # force, a spare number, moment, a spare number
@@ -81,10 +82,11 @@ def _aggregate(
     for start in range(first_frame, last_frame, frames):
         stop = min(start + frames, last_frame)
         if is_sparse:
-            force_D[:] = 0.0
-            cop_D[:] = np.nan
-            free_D[:] = 0.0
-            contact_D[:] = 0
+            fill(force_D, 0.0)
+            fill(cop_D, np.nan)
+            fill(free_D, 0.0)
+            for i in range(room):
+                put(contact_D, i, 0)
         for t in range(start, stop):
             count = 0 if is_sparse else num_bodies
             for c in range(offsets[t], offsets[t + 1]):
@@ -119,7 +121,7 @@ def _aggregate(
         copy_out(force_out, 3 * place, force_D, 3 * size, past_cache)
         copy_out(cop_out, 2 * place, cop_D, 2 * size, past_cache)
         copy_out(free_out, place, free_D, size, past_cache)
-        contact_out[place : place + size] = contact_D[:size]
+        copy_out(contact_out, place, contact_D, size, False)
     finish_stores()
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kernels._lane_memory import finish_stores, load_3, prefetch, store
+from kernels._lane_memory import finish_stores, load_3, prefetch, put, store
 from kernels._lanes import lane, pack_4, spread_4, yxzw
 from kernels._streaming import copy_out, is_past_cache
 from kernels._threads import over_rows
@@ -97,7 +97,8 @@ def _fill(
                 store(window, here + 9, step * (now - before))
                 is_present = np.isfinite(lane(total, 0) + lane(total, 1) + lane(total, 2))
             if not is_present:
-                window[m * token_size : (m + 1) * token_size] = zero
+                for i in range(m * token_size, (m + 1) * token_size):
+                    put(window, i, zero)
             mask_BM[b, m] = is_present
         copy_out(tokens, b * window_size, window, window_size, past_cache)
     finish_stores()
