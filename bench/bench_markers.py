@@ -15,10 +15,14 @@ import numpy as np
 from bench.harness import Case, Contender
 from bench.synthetic_smpl import marker_arguments, smplx_model, synthetic_smpl
 from dataset.skeleton import PARENTS
+from kernels._threads import over_rows
 from kernels.markers import PoseBlend, cases, place_markers
 
 _SMPLX_BATCHES = (16, 64, 256)
 """Frames a call of `smplx`, each a rival: its best one counts."""
+
+_LEAST_FRAMES = 256
+"""Frames whose bodies are worth a thread to pose."""
 
 
 def contests(device: str) -> Iterator[tuple[Case, list[Contender]]]:
@@ -143,15 +147,25 @@ def pose_bodies(joint_pos: np.ndarray, local_rot: np.ndarray) -> tuple[np.ndarra
     """Joint centres (T, 24, 3) and rotations (T, 24, 3, 3) in the world of rotations against the parents; root stays put."""
     body_pos = np.empty(local_rot.shape[:-1], local_rot.dtype)
     body_rot = np.empty_like(local_rot)
-    _pose(joint_pos.astype(np.float64), np.array(PARENTS), local_rot, body_pos, body_rot)
+    over_rows(
+        _pose,
+        len(local_rot),
+        _LEAST_FRAMES,
+        joint_pos.astype(np.float64),
+        np.array(PARENTS),
+        local_rot,
+        body_pos,
+        body_rot,
+    )
     return body_pos, body_rot
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
 def _pose(
-    joint_pos: np.ndarray, parents: np.ndarray, local_rot: np.ndarray, body_pos: np.ndarray, body_rot: np.ndarray
-) -> None:
-    for t in range(len(local_rot)):
+    first: int, last: int, joint_pos: np.ndarray, parents: np.ndarray, local_rot: np.ndarray, body_pos: np.ndarray,
+    body_rot: np.ndarray,
+) -> None:  # fmt: skip
+    for t in range(first, last):
         body_rot[t, 0] = local_rot[t, 0]
         body_pos[t, 0] = joint_pos[0]
         for b in range(1, len(parents)):

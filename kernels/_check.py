@@ -6,6 +6,7 @@ checks read metadata only; those that read every element are separate functions 
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,6 +21,14 @@ class HasShape(Protocol):
         ...
 
 
+@functools.cache
+def _split(axes: str) -> tuple[str, list[str], list[tuple[int, int]]]:
+    """Axes as text, axis by axis, and those of fixed size with their sizes."""
+    letters = axes.split()
+    fixed = [(axis, int(letter)) for axis, letter in enumerate(letters) if letter.isdigit()]
+    return ", ".join(letters), letters, fixed
+
+
 def bind_axes(**arrays: tuple[HasShape, str]) -> dict[str, int]:
     """Sizes of the axis letters of several arrays, each given as `name=(array, "T N 3")`.
 
@@ -29,20 +38,16 @@ def bind_axes(**arrays: tuple[HasShape, str]) -> dict[str, int]:
     sizes: dict[str, int] = {}
     owner: dict[str, str] = {}
     for name, (array, axes) in arrays.items():
-        letters = axes.split()
+        text, letters, fixed = _split(axes)
         shape = tuple(array.shape)
-        wrong = len(shape) != len(letters) or any(
-            have != int(letter) for have, letter in zip(shape, letters, strict=True) if letter.isdigit()
-        )
-        if wrong:
-            raise ValueError(f"{name}: expected shape ({', '.join(letters)}), got {shape}")
-        for have, letter in zip(shape, letters, strict=True):
+        if len(shape) != len(letters) or any(shape[axis] != size for axis, size in fixed):
+            raise ValueError(f"{name}: expected shape ({text}), got {shape}")
+        for have, letter in zip(shape, letters):
             if letter.isdigit():
                 continue
             if sizes.setdefault(letter, have) != have:
                 raise ValueError(
-                    f"{name}: expected shape ({', '.join(letters)}) with {letter} = {sizes[letter]} as in"
-                    f" {owner[letter]}, got {shape}"
+                    f"{name}: expected shape ({text}) with {letter} = {sizes[letter]} as in {owner[letter]}, got {shape}"
                 )
             owner.setdefault(letter, name)
     return sizes

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("kernels", "dataset", "sim", "model", "bench", "ray_jobs")
 SOURCES = sorted(path for package in (*PACKAGES, "tests") for path in (ROOT / package).rglob("*.py"))
 MAX_LINES = 400
-KERNEL_PACKAGES = {"numpy", "numba", "scipy", "torch", "triton"}
+KERNEL_PACKAGES = {"numpy", "numba", "scipy", "torch", "triton", "llvmlite"}  # llvmlite: a part of numba
 
 
 def relative(paths: list[Path]) -> list[str]:

@@ -9,6 +9,9 @@ import numba
 import numpy as np
 
 from kernels._check import as_unsigned
+from kernels._lane_memory import finish_stores, load_3, load_4, put, put_2, put_3, store, take
+from kernels._lanes import as_in, lane, pack_4, spread_4, where_at_least, wide, with_lane, yxzw, yzxw, zxyw
+from kernels._streaming import copy_out, fill, is_past_cache
 from kernels._threads import over_rows
 from kernels.grf.reference import MIN_FORCE, GroundReaction
 
@@ -16,6 +19,8 @@ _LEAST_ITEMS = 1 << 16
 """Bodies plus four times contacts that are worth a thread."""
 _FEW_BODIES = 8
 """Up to this many bodies each is finished in each frame; beyond, only those that are touched."""
+_BLOCK_BODIES = 384
+"""Bodies, those of some frames, that are put together in the first cache: 24 bytes each."""
 
 
 def aggregate_contacts(
@@ -33,11 +38,11 @@ def aggregate_contacts(
     contacts = len(body) // max(num_frames, 1)
     over_rows(
         _aggregate, num_frames, _LEAST_ITEMS // (num_bodies + 4 * contacts) + 1,
-        np.ascontiguousarray(position), np.ascontiguousarray(force),
-        np.zeros((0, 3), force.dtype) if torque is None else np.ascontiguousarray(torque), torque is not None,
-        as_unsigned(body), offsets.astype(np.int64, copy=False), min_force,
-        out.force.reshape(num_frames, 3 * num_bodies), out.cop.reshape(num_frames, 2 * num_bodies), out.free_moment,
-        out.contact,
+        np.ascontiguousarray(position).reshape(-1), np.ascontiguousarray(force).reshape(-1),
+        np.zeros(0, force.dtype) if torque is None else np.ascontiguousarray(torque).reshape(-1), torque is not None,
+        as_unsigned(np.ascontiguousarray(body)), offsets.astype(np.int64, copy=False), min_force, num_bodies,
+        out.force.reshape(-1), out.cop.reshape(-1), out.free_moment.reshape(-1), out.contact.reshape(-1).view(np.uint8),
+        is_past_cache(*out),
     )  # fmt: skip
 
 
@@ -52,65 +57,72 @@ def _aggregate(
     body: np.ndarray,
     offsets: np.ndarray,
     min_force: float,
+    num_bodies: int,
     force_out: np.ndarray,
     cop_out: np.ndarray,
     free_out: np.ndarray,
     contact_out: np.ndarray,
+    past_cache: bool,
 ) -> None:
     """Where there are many bodies most touch nothing: all get the empty result in one sweep, then the touched ones theirs.
 
     Nothing branches on which body a contact belongs to: its row of sums is zero when the frame begins, since finishing a
     body clears it, and only its first contact lists it.
     """
-    num_bodies = free_out.shape[1]
     is_sparse = num_bodies > _FEW_BODIES
-    wrench_N6 = np.zeros((num_bodies, 6))
+    frames = max(_BLOCK_BODIES // num_bodies, 1)
+    room = (frames * num_bodies + 7) // 8 * 8
+    force_D, cop_D = np.empty(3 * room, force.dtype), np.empty(2 * room, force.dtype)
+    free_D, contact_D = np.empty(room, force.dtype), np.empty(room, np.uint8)
+    none, undefined, least = spread_4(0.0), spread_4(np.nan), spread_4(min_force)
+    signs, missing = pack_4(1.0, -1.0, 1.0, 1.0), pack_4(np.nan, np.nan, 0.0, 0.0)
+    wrench = np.zeros(8 * num_bodies)  # force, a spare number, moment, a spare number
     seen_in_N = np.full(num_bodies, -1, np.int64)
     touched = np.arange(num_bodies + 1).astype(np.uint32)
-    for t in range(first_frame, last_frame):
-        count = num_bodies
+    for start in range(first_frame, last_frame, frames):
+        stop = min(start + frames, last_frame)
         if is_sparse:
-            force_out[t] = 0.0
-            cop_out[t] = np.nan
-            free_out[t] = 0.0
-            contact_out[t] = False
-            count = 0
-        for c in range(offsets[t], offsets[t + 1]):
-            b = body[c]
-            if is_sparse:
-                touched[count] = b
-                count += seen_in_N[b] != t
-                seen_in_N[b] = t
-            row = wrench_N6[b]
-            px, py, pz = np.float64(position[c, 0]), np.float64(position[c, 1]), np.float64(position[c, 2])
-            fx, fy, fz = np.float64(force[c, 0]), np.float64(force[c, 1]), np.float64(force[c, 2])
-            mx, my, mz = py * fz - pz * fy, pz * fx - px * fz, px * fy - py * fx
-            if has_torque:
-                mx += torque[c, 0]
-                my += torque[c, 1]
-                mz += torque[c, 2]
-            row[0] += fx
-            row[1] += fy
-            row[2] += fz
-            row[3] += mx
-            row[4] += my
-            row[5] += mz
-        for i in range(count):
-            b = touched[i]
-            row = wrench_N6[b]
-            fx, fy, fz = row[0], row[1], row[2]
-            is_touching = fz >= min_force  # false for NaN
-            vertical = fz if is_touching else np.nan
-            x, y = -row[4] / vertical, row[3] / vertical
-            free_moment = row[5] - (x * fy - y * fx)
-            force_out[t, 3 * b] = fx
-            force_out[t, 3 * b + 1] = fy
-            force_out[t, 3 * b + 2] = fz
-            cop_out[t, 2 * b] = x
-            cop_out[t, 2 * b + 1] = y
-            free_out[t, b] = free_moment if is_touching else 0.0
-            contact_out[t, b] = is_touching
-            row[:] = 0.0
+            fill(force_D, 0.0)
+            fill(cop_D, np.nan)
+            fill(free_D, 0.0)
+            for i in range(room):
+                put(contact_D, i, 0)
+        for t in range(start, stop):
+            count = 0 if is_sparse else num_bodies
+            for c in range(offsets[t], offsets[t + 1]):
+                b = take(body, c)
+                if is_sparse:
+                    touched[count] = b
+                    count += seen_in_N[b] != t
+                    seen_in_N[b] = t
+                arm, push = wide(load_3(position, 3 * c)), wide(load_3(force, 3 * c))
+                moment = yzxw(arm) * zxyw(push) - zxyw(arm) * yzxw(push)
+                if has_torque:
+                    moment = moment + wide(load_3(torque, 3 * c))
+                at = 8 * np.int64(b)
+                store(wrench, at, load_4(wrench, at) + push)
+                store(wrench, at + 4, load_4(wrench, at + 4) + moment)
+            for i in range(count):
+                b = np.int64(touched[i])
+                at, here = 8 * b, (t - start) * num_bodies + b
+                push, moment = load_4(wrench, at), load_4(wrench, at + 4)
+                vertical = spread_4(lane(push, 2))
+                share = moment / where_at_least(vertical, least, vertical, undefined)  # centre of pressure (-y, x)
+                twist = share * push
+                free_moment = lane(moment, 2) + (lane(twist, 1) + lane(twist, 0))
+                found = where_at_least(vertical, least, with_lane(yxzw(share * signs), 2, free_moment), missing)
+                put_3(force_D, 3 * here, as_in(force_D, push))
+                put_2(cop_D, 2 * here, as_in(cop_D, found))
+                put(free_D, here, lane(found, 2))
+                put(contact_D, here, lane(push, 2) >= min_force)
+                store(wrench, at, none)
+                store(wrench, at + 4, none)
+        place, size = start * num_bodies, (stop - start) * num_bodies
+        copy_out(force_out, 3 * place, force_D, 3 * size, past_cache)
+        copy_out(cop_out, 2 * place, cop_D, 2 * size, past_cache)
+        copy_out(free_out, place, free_D, size, past_cache)
+        copy_out(contact_out, place, contact_D, size, False)
+    finish_stores()
 
 
 def accumulate_contact_wrench(

@@ -111,6 +111,37 @@ def test_a_nan_contact_spoils_only_its_own_body_and_frame(backend: str) -> None:
         grf.aggregate_contacts(**arguments, backend=backend, validate=True)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_friction_above_the_plane_moves_the_centre_as_on_a_force_plate(backend: str) -> None:
+    """40 N of friction at 0.05 m height under 200 N: 0.01 m towards where the body is pushed."""
+    result = grf.aggregate_contacts(
+        np.array([[0.3, -0.2, 0.05]]), np.array([[40.0, -40.0, 200.0]]), None, np.array([0]), np.array([0, 1]),
+        num_bodies=1, backend=backend,
+    )  # fmt: skip
+    np.testing.assert_allclose(result.cop[0, 0], [0.29, -0.19])
+    np.testing.assert_allclose(result.free_moment[0, 0], 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_sliding_feet_that_press_have_the_centre_of_the_pressure_alone(backend: str) -> None:
+    """Friction in the plane z = 0 moves no centre of pressure; opposite frictions leave a free moment."""
+    position = np.array([[0.0, 0.0, 0.0], [0.0, 0.2, 0.0]])
+    force = np.array([[90.0, 0.0, 100.0], [-90.0, 0.0, 100.0]])
+    result = grf.aggregate_contacts(
+        position, force, None, np.zeros(2, int), np.array([0, 2]), num_bodies=1, backend=backend
+    )
+    np.testing.assert_allclose(result.cop[0, 0], [0.0, 0.1])
+    np.testing.assert_allclose(result.free_moment[0, 0], 18.0)
+
+
+@pytest.mark.parametrize("backend", [*BACKENDS, "torch"])
+def test_no_frames_give_empty_arrays(backend: str) -> None:
+    """An empty batch has the shapes of a batch."""
+    arguments = cases.make(cases.Case(name="none", frames=0, contacts=0, note=""))
+    result = grf.aggregate_contacts(**(_tensors(arguments) if backend == "torch" else arguments), backend=backend)
+    assert [tuple(field.shape) for field in result] == [(0, 24, 3), (0, 24, 2), (0, 24), (0, 24)]
+
+
 def test_a_foot_is_the_sum_of_its_two_bodies() -> None:
     """The foot's CoP is the force-weighted mean of two pure vertical forces, and its wrench the sum of theirs."""
     force, cop, free = np.zeros((1, 24, 3)), np.full((1, 24, 2), np.nan), np.zeros((1, 24))
@@ -252,7 +283,8 @@ def test_given_outputs_are_written_everywhere_and_strided_views_are_read() -> No
     expected = grf.aggregate_contacts(**arguments)
     out = grf.GroundReaction(*(np.full_like(field, 7) for field in expected))
     wide = arguments | {key: np.repeat(arguments[key], 2, axis=-1)[:, ::2] for key in ("position", "force", "torque")}
-    assert not wide["force"].flags.c_contiguous
+    wide |= {key: np.repeat(arguments[key], 2)[::2] for key in ("body", "offsets")}
+    assert not wide["force"].flags.c_contiguous and not wide["body"].flags.c_contiguous
     assert grf.aggregate_contacts(**wide, out=out) is out
     for first, second in zip(expected, out, strict=True):
         np.testing.assert_array_equal(first, second)

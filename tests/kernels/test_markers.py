@@ -172,7 +172,9 @@ def test_threads_and_given_outputs_change_no_bit_and_strided_views_are_read(monk
     )
     expected = markers.place_markers(**arguments)
     out = np.full_like(expected, np.nan)
-    wide = arguments | {key: np.repeat(arguments[key], 2, axis=0)[::2] for key in ("body_pos", "body_rot")}
+    names = ("body_pos", "body_rot", "subject", "bodies", "weights")
+    wide = arguments | {key: np.repeat(arguments[key], 2, axis=0)[::2] for key in names}
+    wide["points"] = np.asfortranarray(arguments["points"])
     monkeypatch.setattr(numba_cpu, "_LEAST_ITEMS", 1)
     _threads.set_num_threads(3)
     try:
@@ -208,6 +210,9 @@ def test_a_wrong_blend_is_named() -> None:
         ({"subject": np.full(31, -1)}, r"subject: expected values in \[0, 5\), got -1 to -1"),
         ({"subject": np.zeros(30, int)}, r"subject: expected shape \(T\) with T = 31 as in body_pos, got \(30,\)"),
         ({"subject": None}, "subject: expected the subject of each frame, since points are of 5"),
+        ({"body_pos": np.zeros((31, 24, 3), int)}, "body_pos: expected dtype float32 or float64, got int64"),
+        ({"bodies": np.zeros((7, 3))}, "bodies: expected an integer dtype, got float64"),
+        ({"out": np.zeros((31, 7, 6))[..., ::2]}, "out: expected a C-contiguous array"),
         ({"body_rot": np.zeros((31, 24, 3, 3), np.float32)}, "body_rot: expected dtype float64 as in body_pos"),
         ({"backend": "torch"}, r"expected backend 'auto' or one of \['numba', 'reference'\], got 'torch'"),
         ({"weights": np.full((7, 3), 0.5), "validate": True}, "weights: expected rows that sum to 1, got 1.5 in row 0"),

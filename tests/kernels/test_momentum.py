@@ -108,14 +108,16 @@ def test_streaming_over_environments_equals_the_stored_sum(backend: str) -> None
 
 
 @pytest.mark.filterwarnings("ignore:invalid value")  # NumPy's own, where the JIT is off
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("number", [3, 4, 5], ids=["float64", "float32 of 8 joints", "float32 of 23 joints"])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_torque_that_is_not_finite_gives_nan_there_and_only_there(backend: str) -> None:
+def test_a_torque_that_is_not_finite_gives_nan_there_and_only_there(backend: str, number: int, value: float) -> None:
     """Infinity must not pass as a huge impulse; `validate` refuses it."""
-    torque = cases.make(cases.CASES[3])
-    torque[2, 3, 1, 0] = np.inf
+    torque = cases.make(cases.CASES[number])
+    torque[2, 1, 1, 0] = value
     bad = np.isnan(momentum.integrate_torque(torque, 0.01, backend=backend))
     assert bad.sum() == 1 and bad[2, 1, 0]
-    with pytest.raises(ValueError, match=r"torque: expected finite values, got 1 others, first at \(2, 3, 1, 0\)"):
+    with pytest.raises(ValueError, match=r"torque: expected finite values, got 1 others, first at \(2, 1, 1, 0\)"):
         momentum.integrate_torque(torque, 0.01, backend=backend, validate=True)
 
 
@@ -126,6 +128,8 @@ def test_wrong_arguments_are_named() -> None:
         momentum.integrate_torque(torque[..., 0], 0.01)
     with pytest.raises(ValueError, match="torque: expected dtype float32 or float64, got int64"):
         momentum.integrate_torque(torque.astype(int), 0.01)
+    with pytest.raises(ValueError, match="out: expected a C-contiguous array"):
+        momentum.integrate_torque(torque, 0.01, out=np.zeros((13, 5, 6))[..., ::2])
     with pytest.raises(ValueError, match="step: expected a positive finite number, got nan"):
         momentum.integrate_torque(torque, float("nan"))
     total, error = momentum.start_impulse(2, 5)

@@ -135,6 +135,30 @@ def test_shuffled_frames_are_shown_in_the_order_asked_for_with_the_differences_o
     assert token[:, 3].tolist() == [-9, -2.5, 0.5, -3]
 
 
+@pytest.mark.parametrize("backend", ["numba", "reference", "torch"])
+def test_a_window_whose_frame_of_reference_is_unknown_is_absent(backend):
+    """A heading or an origin that is NaN, as of a pelvis with a gap, masks all markers of that window and no others."""
+    arguments = make(next(case for case in CASES if case.name == "plain"))
+    _, expected = make_tokens(**arguments)
+    arguments["heading"][3], arguments["origin"][5, 1] = np.nan, np.nan
+    tokens, mask = make_tokens(**(_tensors(arguments) if backend == "torch" else arguments), backend=backend)
+    tokens, mask, rest = np.asarray(tokens), np.asarray(mask), np.delete(np.arange(17), [3, 5])
+    assert not mask[[3, 5]].any() and (tokens[[3, 5]] == 0).all()
+    np.testing.assert_array_equal(mask[rest], expected[rest])
+
+
+def test_strided_draws_and_noise_tables_are_read():
+    """Views with gaps give the tokens of their copies."""
+    arguments = make(next(case for case in CASES if case.name == "prime"))
+    expected, _ = make_tokens(**arguments)
+    noise = arguments["disturbance"]
+    twice = {key: np.repeat(value, 2)[::2] for key, value in vars(noise).items()}
+    names = ("frame", "index", "origin", "heading", "is_mirrored")
+    wide = arguments | {key: np.repeat(arguments[key], 2, axis=0)[::2] for key in names}
+    found, _ = make_tokens(**wide | {"disturbance": Disturbance(**twice)})
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_threads_change_no_bit(monkeypatch):
     """Windows are independent."""
     case = Case(name="long", frames=60, markers=9, windows=31, tokens=5, note="")

@@ -1,0 +1,84 @@
+"""Registers of several numbers and results past the caches: compiled, and as NumPy where compilation is off."""
+
+import numba
+import numpy as np
+import pytest
+
+from kernels import _streaming
+from kernels._lane_memory import finish_stores, load_3, load_4, load_8, prefetch, put, put_2, put_3, store, take
+from kernels._lanes import (
+    as_in,
+    lane,
+    multiply_add,
+    pack_4,
+    spread_4,
+    spread_8,
+    where_at_least,
+    wide,
+    with_lane,
+    yxzw,
+    yzxw,
+    zxyw,
+)
+
+
+@numba.njit(error_model="numpy")
+def _use_all(flat: np.ndarray, out: np.ndarray) -> float:
+    two = spread_4(flat.dtype.type(2.0))
+    store(out, 0, load_4(flat, 1) * two - load_3(flat, 1))
+    store(out, 4, yzxw(load_4(flat, 0)) + zxyw(load_4(flat, 4)))
+    store(out, 8, yxzw(load_4(flat, 0)) / two)
+    store(out, 12, as_in(out, wide(load_8(flat, 2)) * spread_8(3.0)))
+    put_2(out, 20, load_4(flat, 5))
+    put_3(out, 22, with_lane(load_4(flat, 5), 1, take(flat, 0)))
+    put(out, 25, 7)
+    store(out, 26, multiply_add(two, load_4(flat, 1), pack_4(flat[0], flat[1], flat[2], flat[3])))
+    missing = pack_4(flat[0], flat[9], flat[4], flat[9])
+    store(out, 30, where_at_least(missing, two, load_4(flat, 4), load_4(flat, 0)))
+    prefetch(flat, -1000)
+    prefetch(flat, 10**6)
+    finish_stores()
+    return lane(load_4(flat, 3), 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_register_function_does_what_it_says(dtype: str) -> None:
+    """Worked by hand on 0 to 9, the last one NaN; numbers behind the last that is written stay as they are."""
+    flat = np.arange(10.0).astype(dtype)
+    flat[9] = np.nan
+    out = np.full(36, -1.0, dtype)
+    assert _use_all(flat[:], out) == 5.0
+    expected = [1, 2, 3, 8, 7, 6, 5, 10, 0.5, 0, 1, 1.5]  # of the first three a zero is subtracted in the last lane
+    expected += [3.0 * value for value in range(2, 9)] + [np.nan, 5, 6, 5, 0, 7, 7, 2, 5, 8, 11, 0, 1, 6, 3, -1, -1]
+    np.testing.assert_array_equal(out, np.array(expected, dtype))
+
+
+@pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs compilation")
+def test_an_array_with_gaps_is_refused_when_compiling() -> None:
+    """Positions count numbers in memory, so a strided view must never come through."""
+    with pytest.raises(AssertionError, match="is not flat"):
+        _use_all(np.zeros(20)[::2], np.zeros(36))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("past_cache", [False, True])
+def test_results_past_the_caches_go_where_they_belong_and_nowhere_else(dtype: str, past_cache: bool) -> None:
+    """Every beginning within 16 bytes and every rest of a register, with the numbers around untouched."""
+    source = np.arange(1.0, 40.0).astype(dtype)
+    for at in range(6):
+        for count in (0, 1, 2, 3, 4, 5, 7, 8, 15, 31):
+            target = np.zeros(48, dtype)
+            _streaming.copy_out(target, at, source, count, past_cache)
+            expected = np.zeros(48, dtype)
+            expected[at : at + count] = source[:count]
+            np.testing.assert_array_equal(target, expected)
+
+
+def test_only_large_results_at_whole_addresses_go_past_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fits a cache is left there; an address between two numbers would never be a multiple of 16."""
+    large = np.zeros(_streaming._CACHED_BYTES // 4 + 1, np.float32)
+    assert _streaming.is_past_cache(large) and not _streaming.is_past_cache(large[:-1])
+    assert _streaming.is_past_cache(large[:-1], np.zeros(1))
+    monkeypatch.setattr(_streaming, "_CACHED_BYTES", 0)
+    odd = np.zeros(41, np.uint8)[1:].view(np.float32)
+    assert not _streaming.is_past_cache(odd) and _streaming.is_past_cache(np.zeros(1))
