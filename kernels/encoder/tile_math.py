@@ -51,7 +51,7 @@ def norm_parts(x, d, D: tl.constexpr):
 @triton.jit
 def norm(x, weight, bias, d, D: tl.constexpr):
     """Layer norm of the rows of `x` with gain and bias read from memory."""
-    normal, _ = norm_parts(x, d, D)
+    normal, _ = norm_parts(x, d, D)  # pyright: ignore[reportGeneralTypeIssues]  (a jitted function, called by another)
     return normal * load_vector(weight, d, D)[None, :] + load_vector(bias, d, D)[None, :]
 
 

@@ -67,7 +67,7 @@ _TILE = 32
 
 
 def _padded(size: int, least: int = 16) -> int:
-    return max(least, triton.next_power_of_2(size))
+    return max(least, int(triton.next_power_of_2(size)))
 
 
 def _starts(parts: tuple[tuple[str, int], ...]) -> dict[str, int]:
@@ -182,7 +182,7 @@ class _Encode(torch.autograd.Function):
         tokens, mask, params, saved = ctx.saved_tensors
         sizes, launch = ctx.sizes, ctx.launch
         batch, device, needs_tokens = tokens.shape[0], tokens.device, ctx.needs_input_grad[0]
-        programs = triton.cdiv(batch, launch.windows)
+        programs = int(triton.cdiv(batch, launch.windows))
         rows = torch.empty(sizes.layers, batch, _total(sizes.row_parts()), dtype=tokens.dtype, device=device)
         per_layer = _total(sizes.layer_parts())
         norms = torch.empty(programs, sizes.layers * 6 * sizes.width + 3 * sizes.width, device=device)
@@ -220,7 +220,7 @@ class _Encode(torch.autograd.Function):
 
 def chunks(sizes: Sizes, launch: Launch, num_tokens: int) -> dict[str, int]:
     """Compile-time cuts; the number of token chunks is one of them: a kernel for 1-32 tokens, one for 33-64, ..."""
-    return {"BW": launch.windows, "MC": launch.tokens, "NC": triton.cdiv(num_tokens, launch.tokens),
+    return {"BW": launch.windows, "MC": launch.tokens, "NC": int(triton.cdiv(num_tokens, launch.tokens)),
             "FC": min(launch.units, _padded(sizes.ff))}  # fmt: skip
 
 

@@ -22,7 +22,7 @@ _LEAST_BYTES = 1 << 18
 
 def list_bytes(arrays: Sequence[np.ndarray]) -> Any:
     """The arrays as a compiled list of read-only flat bytes on the same memory."""
-    found: Any = typed.List()
+    found: Any = typed.List()  # pyright: ignore[reportCallIssue]
     for array in arrays:
         flat = array.reshape(-1).view(np.uint8)
         flat.flags.writeable = False  # one type for all: maps are read-only already

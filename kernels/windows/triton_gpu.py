@@ -80,8 +80,10 @@ def windows_kernel(
     if HAS_NOISE:
         entry += tl.load(start + b).to(tl.int64)
         constant, drawn = tl.load(offset_size + b).to(kind), tl.load(jitter_size + b).to(kind)
-    x, y, z = _seen(marker_pos, table, places, row, marker, is_marker, q, c, s, side, x0, y0, z0, entry, constant, drawn,
-                    P, QP, HAS_NOISE, HAS_ORDER)  # fmt: skip
+    x, y, z = _seen(  # pyright: ignore[reportGeneralTypeIssues]  (a jitted function, called by another)
+        marker_pos, table, places, row, marker, is_marker, q, c, s, side, x0, y0, z0, entry, constant, drawn, P, QP,
+        HAS_NOISE, HAS_ORDER,
+    )  # fmt: skip
     after, before = tl.minimum(q + 1, Q - 1), tl.maximum(q - 1, 0)
     x1, y1, z1 = _seen(marker_pos, table, places, row, marker, is_marker, after, c, s, side, x0, y0, z0, entry, constant,
                        drawn, P, QP, HAS_NOISE, HAS_ORDER)  # fmt: skip

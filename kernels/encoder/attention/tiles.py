@@ -103,7 +103,7 @@ def attention_forward_kernel(
     N_B: tl.constexpr = N_W + 2 * D
     SIZE: tl.constexpr = N_B + 2 * D
     d, k = tl.arange(0, DP), tl.arange(0, KP)
-    window, slot, is_valid, is_read, allowed = _rows(tl.program_id(0), mask, B, M, W, R)
+    window, slot, is_valid, is_read, allowed = _rows(tl.program_id(0), mask, B, M, W, R)  # pyright: ignore[reportGeneralTypeIssues]  (a jitted function, called by another)
     x = _embed(tokens, params, position, window, slot, is_valid, is_read, d, M, F, D, FK, HAS_POSITION, DOT, PRECISION)
     layers = params + D * F + 2 * D
     for index in range(L):
@@ -129,7 +129,7 @@ def _head_backward(x, grad, layer, head, allowed, d, k, D: tl.constexpr, H: tl.c
     """Gradients (r, k) of query, key and value of one head before their maps' biases, and what the head read."""
     K: tl.constexpr = D // H
     OUT: tl.constexpr = 3 * D * D + 3 * D
-    query, key, value, weight = _head(x, layer, head, allowed, d, k, D, K, DOT, PRECISION)
+    query, key, value, weight = _head(x, layer, head, allowed, d, k, D, K, DOT, PRECISION)  # pyright: ignore[reportGeneralTypeIssues]  (a jitted function, called by another)
     read = dot(weight, value, DOT, PRECISION)
     read_grad = dot(grad, load_matrix(layer + OUT + head * K, d, k, D, K, D), DOT, PRECISION)
     slope = dot(read_grad, tl.trans(value), DOT, PRECISION)

@@ -87,7 +87,7 @@ def compile_time(packed: Packed, launch: Launch, num_tokens: int, dtype: torch.d
     """Compile-time arguments that forward and backward share."""
 
     def padded(size: int) -> int:
-        return max(16, triton.next_power_of_2(size))
+        return max(16, int(triton.next_power_of_2(size)))
 
     return {
         "F": packed.features, "D": packed.width, "FF": packed.ff, "H": packed.heads, "L": packed.layers,
