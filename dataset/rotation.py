@@ -17,9 +17,16 @@ IDENTITY: Final[np.ndarray] = np.array([1.0, 0.0, 0.0, 0.0])
 _SMALL_ANGLE = 1e-8
 
 
+def _expect_last(array: np.ndarray, size: int) -> None:
+    if array.shape[-1] != size:
+        raise ValueError(f"rotation: expected a last axis of {size}, got an array of shape {array.shape}")
+
+
 def multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Hamilton product `left ⊗ right`, shapes (..., 4) broadcast."""
     left, right = np.asarray(left, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    for array in (left, right):
+        _expect_last(array, 4)
     aw, ax, ay, az = left[..., 0], left[..., 1], left[..., 2], left[..., 3]
     bw, bx, by, bz = right[..., 0], right[..., 1], right[..., 2], right[..., 3]
     w = aw * bw - ax * bx - ay * by - az * bz
@@ -32,7 +39,10 @@ def multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def cross(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Cross product of 3-vectors, shapes (..., 3) broadcast: `numpy.cross` to the last bit, without its checks of axes."""
+    """Cross product of 3-vectors, shapes (..., 3) broadcast: `numpy.cross` to the last bit, without moving axes about."""
+    left, right = np.asarray(left), np.asarray(right)
+    for array in (left, right):
+        _expect_last(array, 3)
     ax, ay, az = left[..., 0], left[..., 1], left[..., 2]
     bx, by, bz = right[..., 0], right[..., 1], right[..., 2]
     x = ay * bz - az * by

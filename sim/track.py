@@ -154,9 +154,11 @@ def _solution_file(folder: Path, motion: Motion, solution: Solution) -> Path:
     """Where a solution is kept: its name says clip, subject and seed, and a part of the hash if another motion has the name."""
     name = f"{motion.name.replace('/', '-')}_{solution.subject.name}_{solution.seed}"
     file = folder / f"{name}.npz"
-    if file.exists() and load_solution(file).motion_hash != solution.motion_hash:
-        return folder / f"{name}_{solution.motion_hash[:8]}.npz"
-    return file
+    try:
+        is_free = not file.exists() or load_solution(file).motion_hash == solution.motion_hash
+    except ValueError:  # a damaged file, which was warned of when the folder was read
+        is_free = True
+    return file if is_free else folder / f"{name}_{solution.motion_hash[:8]}.npz"
 
 
 def track_motion(config: Config, humanoid: Humanoid, motion: Motion, stored: StoredSolutions) -> Row:
@@ -167,7 +169,8 @@ def track_motion(config: Config, humanoid: Humanoid, motion: Motion, stored: Sto
     if config.view and longest is not None:
         from sim.track_view import write_track_view
 
-        write_track_view(config.out / f"{motion.name.replace('/', '-')}.html", humanoid, reference, longest)
+        page = f"{motion.name.replace('/', '-')}_{humanoid.body.subject.name}.html"
+        write_track_view(config.out / page, humanoid, reference, longest)
     return Row(
         clip=motion.name, subject=humanoid.body.subject.name, is_complete=best.is_complete, is_exact=best.is_exact,
         tracked=best.tracked, seconds=motion.duration, retries=retries or best.solution.num_retries,
@@ -175,9 +178,17 @@ def track_motion(config: Config, humanoid: Humanoid, motion: Motion, stored: Sto
     )  # fmt: skip
 
 
-def _run(arguments: tuple[Config, ClipRef, str, StoredSolutions]) -> tuple[list[Row], list[str]]:
-    """Rows of a clip's stretches on one subject, and what there is to say about its file."""
+def _run(arguments: tuple[Config, ClipRef, str, StoredSolutions]) -> tuple[list[Row], list[str], str | None]:
+    """Rows of a clip's stretches on one subject, what there is to say about its file, and why it was refused if it was."""
     config, clip, subject, stored = arguments
+    try:
+        rows, said = _track_clip(config, clip, subject, stored)
+    except (ValueError, OSError) as error:
+        return [], [], f"{clip.label} on {subject}: {error}"
+    return rows, said, None
+
+
+def _track_clip(config: Config, clip: ClipRef, subject: str, stored: StoredSolutions) -> tuple[list[Row], list[str]]:
     humanoid = make_humanoid(make_body(subject_by_name(subject)))
     loaded = clip.load(humanoid.body)
     said = [f"{clip.label}: {note}" for note in loaded.notes]
@@ -196,6 +207,7 @@ COLUMNS = (
 
 
 PER_FOOT = ("stance_share", "first_peak", "valley", "second_peak")
+"""Figures of `FootSteps` that have a column for each foot, in the columns' order."""
 
 
 def _cells(row: Row) -> list[str]:
@@ -237,25 +249,35 @@ def main(config: Config) -> list[Row]:
     """Imitate the clips and return their rows in order."""
     from tqdm import tqdm
 
+    subjects = tuple(dict.fromkeys(config.subjects))
+    if not subjects or not config.clips:
+        raise ValueError(f"--subjects, clips: expected at least one of each, got {subjects} and {config.clips}")
+    for name in subjects:
+        subject_by_name(name)
     names = {clip.label.rsplit("/", 1)[-1]: clip for clip in list_clips(("embedded",))}
     clips: list[ClipRef] = []
     for name in config.clips:
         clips += [names[name]] if name in names else list_clips((name,))
     stored = find_solutions([config.solutions])
-    workers = min(config.workers or os.cpu_count() or 1, len(clips) * len(config.subjects))
+    workers = min(config.workers or os.cpu_count() or 1, len(clips) * len(subjects))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    work = [(config, clip, subject, stored) for subject in config.subjects for clip in clips]
+    work = [(config, clip, subject, stored) for subject in subjects for clip in clips]
     rows: list[Row] = []
+    refused: list[str] = []
     with tqdm(total=len(work), unit="clip", desc="tracking", file=sys.stderr) as bar, ExitStack() as stack:
         finished = map(_run, work)
         if workers > 1:
             finished = stack.enter_context(get_context("spawn").Pool(workers)).imap(_run, work)
-        for some, said in finished:
+        for some, said, problem in finished:
             rows += some
+            refused += [problem] if problem else []
             for line in said:
                 bar.write(line, file=sys.stderr)
             bar.update()
-    print_table(rows, config.table)
+    if rows or not refused:
+        print_table(rows, config.table)
+    if refused:
+        raise ValueError("\n".join(refused))
     return rows
 
 

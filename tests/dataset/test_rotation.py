@@ -72,3 +72,16 @@ def test_make_continuous_changes_signs_only(quats: np.ndarray) -> None:
 def test_normalize_refuses_what_is_no_rotation(bad: np.ndarray) -> None:
     with pytest.raises(ValueError, match="quaternion"):
         rotation.normalize(bad)
+
+
+@pytest.mark.parametrize(("left", "right"), [((3,), (3,)), ((5, 3), (3,)), ((4, 1, 3), (1, 6, 3)), ((0, 3), (3,))])
+def test_cross_is_numpys_bit_for_bit(left, right):
+    generator = np.random.default_rng(7)
+    a, b = generator.normal(size=left), generator.normal(size=right)
+    np.testing.assert_array_equal(rotation.cross(a, b), np.cross(a, b))
+
+
+@pytest.mark.parametrize(("function", "size"), [(rotation.cross, 4), (rotation.multiply, 6)])
+def test_products_of_other_sizes_are_refused(function, size):
+    with pytest.raises(ValueError, match="last axis"):
+        function(np.zeros((5, size)), np.zeros((5, size)))

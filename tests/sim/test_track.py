@@ -61,9 +61,34 @@ def test_another_motion_of_the_same_name_does_not_overwrite_a_solution(tracked, 
 def test_every_subject_imitates_every_clip(tracked, tmp_path):
     config, [row] = tracked
     both = ("neutral172", "female163")
-    rows = track.main(dataclasses.replace(config, subjects=both, solutions=tmp_path, view=False, table=None))
+    settings = {"subjects": both, "solutions": tmp_path, "view": True, "out": tmp_path, "table": None}
+    rows = track.main(dataclasses.replace(config, **settings))
     assert [(r.clip, r.subject) for r in rows] == [(row.clip, subject) for subject in both]
-    assert len(list(tmp_path.glob("*.npz"))) == 2
+    assert len(list(tmp_path.glob("*.npz"))) == len(list(tmp_path.glob("*.html"))) == 2
+
+
+def test_a_refused_file_costs_no_other_clip_its_row(tracked, tmp_path):
+    config, [row] = tracked
+    bad, table = tmp_path / "bad.txt", tmp_path / "rows.csv"
+    bad.write_text("{}")
+    with pytest.raises(ValueError, match="bad"):
+        track.main(dataclasses.replace(config, clips=(str(bad), *config.clips), view=False, table=table))
+    with table.open(newline="", encoding="utf-8") as file:
+        assert [cells["clip"] for cells in csv.DictReader(file)] == [row.clip]
+
+
+def test_a_damaged_solution_does_not_cost_a_search(tracked, tmp_path):
+    config, _ = tracked
+    file = tmp_path / stored(config).name
+    file.write_bytes(stored(config).read_bytes()[:50])
+    track.main(dataclasses.replace(config, solutions=tmp_path, view=False, table=None))
+    assert load_solution(file).is_complete
+
+
+@pytest.mark.parametrize("subjects", [(), ("nobody",)])
+def test_subjects_are_checked_before_any_work(tracked, subjects):
+    with pytest.raises(ValueError, match="subject"):
+        track.main(dataclasses.replace(tracked[0], subjects=subjects))
 
 
 def test_the_animation_shows_the_imitation_beside_the_motion(tracked):

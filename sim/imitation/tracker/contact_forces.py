@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
+from numba.core import errors
 from numba.extending import intrinsic
 
 from sim.imitation.tracker.whole_body import Array
@@ -23,6 +24,8 @@ NEWTON_STEPS = 60
 """Newton steps of `ridge_nonnegative_exact`; five are usual."""
 SHORTEST_STEP = 2.0**-20
 """Share of a Newton step below which rounding decides."""
+ROUNDING = 1e-9
+"""Share of the wanted wrench by which a solution may miss its own condition where the active set does not settle."""
 
 
 @njit(cache=True, error_model="numpy")
@@ -82,7 +85,8 @@ def ridge_nonnegative_exact(columns: Array, ridge: Array, wanted: Array, force: 
         force: Output, shape (n,).
 
     Returns:
-        Whether the active set settled.
+        Whether it was found. Where some a_i·r is zero to rounding the active set never settles, and what counts is that r is
+        the wrench that these forces leave missing.
     """
     count = columns.shape[0]
     r, pull, value = np.zeros(6), np.zeros(count), 0.0
@@ -115,14 +119,21 @@ def ridge_nonnegative_exact(columns: Array, ridge: Array, wanted: Array, force: 
         r, value = trial, there
         for i in range(count):
             pull[i] = force[i]
-    return False
+    worst, scale = 0.0, 0.0
+    for k in range(6):
+        missing = wanted[k]
+        for i in range(count):
+            missing -= columns[i, k] * force[i]
+        worst, scale = max(worst, abs(missing - r[k])), max(scale, abs(wanted[k]))
+    return worst <= ROUNDING * scale
 
 
 @intrinsic
 def _descend_one(typing: Any, block: Any, state: Any) -> Any:
     """One coordinate step of `ridge_nonnegative` in every lane, as vector instructions.
 
-    The compiler's own vectoriser leaves the loop over lanes scalar (it cannot tell the rows apart).
+    The compiler's own vectoriser leaves the loop over lanes scalar (it cannot tell the rows apart). Rows are aligned as numbers
+    are (8 B), not as vectors; comparisons are ordered, so that NaN counts as not larger, as in `max(0.0, x)`.
 
     Args:
         typing: Numba's typing context.
@@ -162,6 +173,11 @@ def _descend_one(typing: Any, block: Any, state: Any) -> Any:
             builder.store(builder.fsub(load(1, r), builder.fmul(load(0, r), step)), row(1, r), align=8)
         return context.get_dummy_value()
 
+    for kind, size in ((block, "(9, L)"), (state, "(8, L)")):
+        if not (
+            isinstance(kind, types.Array) and kind.dtype == types.float64 and kind.ndim == 2 and kind.layout == "C"
+        ):
+            raise errors.TypingError(f"expected a contiguous float64 array of shape {size}, got {kind}")
     return types.void(block, state), generate
 
 

@@ -19,7 +19,7 @@ import mujoco
 import numpy as np
 
 from sim.humanoid import Humanoid
-from sim.imitation.tracker.contact_forces import NEWTON_STEPS, ridge_nonnegative_exact
+from sim.imitation.tracker.contact_forces import ridge_nonnegative_exact
 from sim.imitation.tracker.contacts import contact_candidates, pyramid_edges
 from sim.imitation.tracker.reference import ReferenceTrajectory
 
@@ -52,6 +52,9 @@ def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np
 
     Returns:
         Torque on the child [N·m], child frame, servo order, shape (K, 69), limited to ±TORQUE_CLIP (scaled by mass).
+
+    Raises:
+        ValueError: The motion's accelerations are not finite, or no contact forces were found.
     """
     model, data = humanoid.model, mujoco.MjData(humanoid.model)
     ids, points = contact_candidates(humanoid)
@@ -79,9 +82,13 @@ def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np
             wrenches = np.matmul(edges, jacobian[: near.size, :, :6]).reshape(-1, 6) * ROOT_WEIGHT
             ridge = np.square(RIDGE * (1.0 + (np.maximum(world[near, 2], 0.0) / RIDGE_HEIGHT) ** 2)).repeat(len(edges))
             share = np.zeros(len(ridge))
-            if not ridge_nonnegative_exact(wrenches, ridge, force[:6] * ROOT_WEIGHT, share):
-                raise RuntimeError(
-                    f"contact forces of sample {sample} found no active set in {NEWTON_STEPS} Newton steps"
+            is_found = np.all(np.isfinite(force)) and ridge_nonnegative_exact(
+                wrenches, ridge, force[:6] * ROOT_WEIGHT, share
+            )
+            if not is_found:
+                raise ValueError(
+                    f"reference at {sample * reference.substep:.2f} s: expected a motion whose inverse dynamics the floor's"
+                    f" forces can be fitted to, got root force {force[:6]} [N, N·m]; cut the motion there"
                 )
             push = share.reshape(-1, len(edges)) @ edges
             force -= np.einsum("pi,piv->v", push, jacobian[: near.size])

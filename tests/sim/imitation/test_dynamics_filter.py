@@ -60,6 +60,19 @@ def test_contact_forces_agree_with_scipys_nnls(count):
     np.testing.assert_allclose(exact, np.maximum(0.0, columns @ missing_wrench) / ridge, atol=1e-10)  # optimality
 
 
+@pytest.mark.parametrize("distance", [0.0, 1e-15, 1e-13, 1e-11])
+def test_contact_forces_are_found_where_a_force_is_about_to_act(distance):
+    generator = np.random.default_rng(5)
+    for _ in range(200):
+        columns, rest = generator.normal(size=(24, 6)), generator.normal(size=6)
+        columns[:8] -= np.outer(columns[:8] @ rest + distance, rest) / (rest @ rest)  # a·r = -distance: the kink of φ
+        ridge = np.full(24, 0.03**2)
+        expected = np.maximum(0.0, columns @ rest) / ridge
+        force = np.zeros(24)
+        assert ridge_nonnegative_exact(columns, ridge, rest + columns.T @ expected, force)
+        np.testing.assert_allclose(force, expected, atol=1e-6 * expected.max())
+
+
 def test_frames_are_solved_each_by_itself_with_the_compliance_of_their_active_forces():
     generator = np.random.default_rng(3)
     frames = LANES + 3  # more than are solved side by side; with and without contact
