@@ -126,7 +126,7 @@ def test_arguments_that_name_nothing_are_refused_before_the_work(tmp_path, drive
         (track, ("wlak",), ("motions: expected embedded", "got 'wlak'", "does not exist")),
         (
             track,
-            ("walk", "--subject", "nobody", "--workers", 1),
+            ("walk", "--subjects", "nobody", "--workers", 1),
             ("subject: expected one of neutral172", "got 'nobody'"),
         ),
         (collect, ("--motions", "embedded/wlak", *out), ("motions: expected one of", "got 'wlak'")),
