@@ -72,8 +72,8 @@ def make_card(
         for source, lengths in sorted(frames.items())
     )  # fmt: skip
     clips = tuple(sorted({store.sequences[int(number)].clip for number in test}))
-    # The content hash names the data set; where it lay on one machine is nobody's business.
-    settings = {name: value for name, value in run["config"].items() if name not in ("data", "out")}
+    # The content hash names the data set, not where it lay; a resumed run ends with the weights of an uninterrupted one.
+    settings = {name: value for name, value in run["config"].items() if name not in ("data", "out", "resume")}
     return ModelCard(
         name=name, summary=SUMMARY, sources=sources, data_content=store.content, train=settings, test_clips=clips,
         errors=errors, run={key: run[key] for key in ("command", "time", "code", "versions", "machine", "seeds")},
