@@ -53,16 +53,33 @@ TEST_CASES: tuple[Case, ...] = tuple(case for case in CASES if case.batch < 100)
 """Cases small enough to run in a test."""
 
 
+class RandomParameters:
+    """Seeded parameter tensors in the order of the calls.
+
+    Args:
+        seed: Seed of the generator.
+        dtype: Type of the tensors; they are drawn in float64.
+        device: Where they go.
+    """
+
+    def __init__(self, seed: int, dtype: torch.dtype, device: str) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._dtype, self._device = dtype, device
+
+    def normal(self, *shape: int, scale: float, mean: float = 0.0) -> Tensor:
+        """Normal numbers of this shape, standard deviation and mean."""
+        drawn = torch.randn(*shape, generator=self._generator, dtype=torch.float64)
+        return (drawn * scale + mean).to(self._device, self._dtype)
+
+    def matrix(self, rows: int, columns: int) -> Tensor:
+        """A map (rows, columns) that keeps the size of what goes through it."""
+        return self.normal(rows, columns, scale=1.0 / math.sqrt(columns))
+
+
 def make_weights(case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu") -> PooledWeights:
     """Random parameters with the spread of a trained network: no symmetric or zero blocks that would hide an error."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int, scale: float, mean: float = 0.0) -> Tensor:
-        return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale + mean).to(device, dtype)
-
-    def matrix(rows: int, columns: int) -> Tensor:
-        return normal(rows, columns, scale=1.0 / math.sqrt(columns))
-
+    draw = RandomParameters(seed, dtype, device)
+    normal, matrix = draw.normal, draw.matrix
     d, ff = case.width, case.ff
     layers = tuple(
         LayerWeights(
@@ -86,14 +103,20 @@ def make_weights(case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, 
 def make_tokens(
     case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Tokens (B, M, F) and mask (B, M) of a case; each window has a token, absent tokens hold large values."""
+    """Tokens (B, M, F) and mask (B, M) of a case."""
+    return random_tokens(case.batch, case.markers, case.features, case.is_ragged, seed, dtype, device)
+
+
+def random_tokens(
+    batch: int, count: int, features: int, is_ragged: bool, seed: int, dtype: torch.dtype, device: str
+) -> tuple[Tensor, Tensor]:
+    """Tokens (B, M, F) and mask (B, M); ragged, each window still has a token and absent ones hold large values."""
     generator = torch.Generator().manual_seed(seed + 1)
-    tokens = torch.randn(case.batch, case.markers, case.features, generator=generator, dtype=torch.float64)
-    mask = torch.ones(case.batch, case.markers, dtype=torch.bool)
-    if case.is_ragged:
-        order = torch.rand(case.batch, case.markers, generator=generator).argsort(dim=1)
-        count = torch.randint(1, case.markers + 1, (case.batch, 1), generator=generator)
-        mask = order < count
+    tokens = torch.randn(batch, count, features, generator=generator, dtype=torch.float64)
+    mask = torch.ones(batch, count, dtype=torch.bool)
+    if is_ragged:
+        order = torch.rand(batch, count, generator=generator).argsort(dim=1)
+        mask = order < torch.randint(1, count + 1, (batch, 1), generator=generator)
         tokens = torch.where(mask[..., None], tokens, 50.0 + tokens)
     return tokens.to(device, dtype), mask.to(device)
 

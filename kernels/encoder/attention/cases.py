@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kernels.encoder.attention.reference import AttentionLayer, AttentionWeights
+from kernels.encoder.cases import RandomParameters, random_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,14 +76,8 @@ def make_weights(
     case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> AttentionWeights:
     """Random parameters with the spread of a trained network: no symmetric or zero blocks that would hide an error."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int, scale: float, mean: float = 0.0) -> Tensor:
-        return (torch.randn(*shape, generator=generator, dtype=torch.float64) * scale + mean).to(device, dtype)
-
-    def matrix(rows: int, columns: int) -> Tensor:
-        return normal(rows, columns, scale=1.0 / math.sqrt(columns))
-
+    draw = RandomParameters(seed, dtype, device)
+    normal, matrix = draw.normal, draw.matrix
     d, ff = case.width, case.ff
     layers = tuple(
         AttentionLayer(
@@ -105,12 +99,5 @@ def make_weights(
 def make_tokens(
     case: Case, seed: int = 0, dtype: torch.dtype = torch.float32, device: str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Tokens (B, M, F) and mask (B, M) of a case; each window has a token, absent tokens hold large values."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    tokens = torch.randn(case.batch, case.tokens, case.features, generator=generator, dtype=torch.float64)
-    mask = torch.ones(case.batch, case.tokens, dtype=torch.bool)
-    if case.is_ragged:
-        order = torch.rand(case.batch, case.tokens, generator=generator).argsort(dim=1)
-        mask = order < torch.randint(1, case.tokens + 1, (case.batch, 1), generator=generator)
-        tokens = torch.where(mask[..., None], tokens, 50.0 + tokens)
-    return tokens.to(device, dtype), mask.to(device)
+    """Tokens (B, M, F) and mask (B, M) of a case."""
+    return random_tokens(case.batch, case.tokens, case.features, case.is_ragged, seed, dtype, device)

@@ -51,6 +51,7 @@ class ReferenceTrajectory:
 
 
 def _odd_reflected(values: np.ndarray, pad: int) -> np.ndarray:
+    """Values with `pad` more rows on both sides, reflected through the first and the last one, shape (K + 2 pad, ...)."""
     head = 2.0 * values[:1] - values[pad:0:-1]
     tail = 2.0 * values[-1:] - values[-2 : -pad - 2 : -1]
     return np.concatenate([head, values, tail])
@@ -93,12 +94,6 @@ def _smooth(values: np.ndarray, sigma: float) -> np.ndarray:
     return out
 
 
-def _sign_continuous(quat: np.ndarray) -> np.ndarray:
-    flips = np.where(np.sum(quat[1:] * quat[:-1], axis=-1) < 0.0, -1.0, 1.0)
-    sign = np.concatenate([np.ones((1, *quat.shape[1:-1])), np.cumprod(flips, axis=0)])
-    return quat * sign[..., None]
-
-
 def _body_rates(quat: np.ndarray, step: float) -> np.ndarray:
     """Angular velocity in the child frame [rad/s], 2·Im(q* ⊗ q̇), shape (K, N, 3)."""
     rate = np.gradient(quat, step, axis=0)
@@ -124,7 +119,7 @@ def make_reference(humanoid: Humanoid, motion: Motion, *, smoothing: float = 0.0
     source_time = np.arange(motion.num_frames) / motion.frame_rate
     time = np.arange(int(np.floor(source_time[-1] / step + 1e-9)) + 1) * step
     root = _smooth(CubicSpline(source_time, motion.root_pos)(time), smoothing / step)
-    quat = CubicSpline(source_time, _sign_continuous(motion.quat))(time)
+    quat = CubicSpline(source_time, rotation.make_continuous(motion.quat))(time)
     quat = _smooth(quat / np.linalg.norm(quat, axis=-1, keepdims=True), smoothing / step)
     quat /= np.linalg.norm(quat, axis=-1, keepdims=True)
 
