@@ -196,7 +196,7 @@ def weights_file(arm: Arm | Literal["pretrain"], seed: int, folder: Path = WEIGH
 
 
 def expert_identity(expert: Expert) -> dict[str, Any]:
-    """Name of an expert and a hash of its motion and forces, rounded to four decimals: another machine's last bits count little."""
+    """Name of an expert and a hash of its motion and forces, rounded to 1e-4 against other machines' last bits."""
     digest = hashlib.sha256()
     for array in (expert.qpos, expert.qvel, expert.wrench):
         digest.update((array.round(4) + 0.0).tobytes())
