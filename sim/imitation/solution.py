@@ -7,8 +7,9 @@ the physics state at each second tells that it changed, or that the machine comp
 inexact: it is judged by its error against the motion, and where that is too large the clip is searched again.
 
 File: a `.npz` without pickles: `header` (UTF-8 JSON as bytes), `offsets` (all stretches one after the other, int16 multiples of
-`QUANTUM` rad, shape (sum of lengths, D)), `state_hash` (first 8 bytes of the SHA-256 of the state at each second, uint64) and
-`error_mm` (mean body error at each knot, uint16).
+`QUANTUM` rad, shape (sum of lengths, D)), `state_hash` (first 8 bytes of the SHA-256 of the state at each second, uint64),
+`error_mm` (mean body error at each knot, uint16) and `pushing` (which forces the floor pushes with in each pass of the dynamics
+filter, a bit each, all passes one after the other). Files of the first format have no `pushing`; the filter then finds it.
 
 Axis legend: D = 27 searched degrees of freedom.
 """
@@ -30,7 +31,8 @@ from dataset.body.mjcf import HumanoidConfig, humanoid_mjcf
 from dataset.body.model import BodyModel
 from dataset.schema import Motion, Subject
 
-FORMAT = "imdylab-solution-1"
+FORMAT = "imdylab-solution-2"
+FIRST_FORMAT = "imdylab-solution-1"
 KNOTS_PER_SECOND = 15
 
 
@@ -72,6 +74,8 @@ class Solution:
     """Settings of the search, for the record."""
     stretches: tuple[StretchSolution, ...]
     """Tracked stretches in order."""
+    pushing: tuple[np.ndarray, ...] = ()
+    """Which of the floor's forces push in each pass of the dynamics filter, bool; it spares a replay to find them."""
 
     @property
     def is_complete(self) -> bool:
@@ -120,6 +124,7 @@ def save_solution(path: Path, solution: Solution) -> None:
             {"start": stretch.start, "knots": len(stretch.offsets), "seconds": len(stretch.state_hash)}
             for stretch in solution.stretches
         ],
+        "pushing": [len(bits) for bits in solution.pushing],
     }  # fmt: skip
     width = solution.stretches[0].offsets.shape[1] if solution.stretches else 0
     buffer = io.BytesIO()
@@ -129,6 +134,7 @@ def save_solution(path: Path, solution: Solution) -> None:
         offsets=np.concatenate([s.offsets for s in solution.stretches] or [np.zeros((0, width), np.int16)]),
         state_hash=np.concatenate([s.state_hash for s in solution.stretches] or [np.zeros(0, np.uint64)]),
         error_mm=np.concatenate([s.error_mm for s in solution.stretches] or [np.zeros(0, np.uint16)]),
+        pushing=np.packbits(np.concatenate([*solution.pushing, np.zeros(0, bool)])),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, buffer.getvalue())
@@ -142,13 +148,16 @@ def load_solution(path: Path) -> Solution:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("header", "offsets", "state_hash", "error_mm")}
+            arrays = {name: archive[name] for name in archive.files}
+            missing = {"header", "offsets", "state_hash", "error_mm"} - arrays.keys()
+            if missing:
+                raise ValueError(f"no {', '.join(sorted(missing))} in it")
         header = json.loads(arrays["header"].tobytes().decode())
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise ValueError(
             f"{path}: expected a tracker solution (.npz with header, offsets, state_hash), got: {error}"
         ) from error
-    if header.get("format") != FORMAT:
+    if header.get("format") not in (FORMAT, FIRST_FORMAT):
         raise ValueError(f"{path}: expected format {FORMAT!r}, got {header.get('format')!r}; search the clip again")
     stretches, knot, second = [], 0, 0
     for item in header["stretches"]:
@@ -163,10 +172,17 @@ def load_solution(path: Path) -> Solution:
         raise ValueError(
             f"{path}: expected {knot} knots as its header says, got {len(arrays['offsets'])}; the file is damaged"
         )
+    counts = header.get("pushing", [])
+    bits = arrays.get("pushing", np.zeros(0, np.uint8))
+    if len(bits) != (sum(counts) + 7) // 8:
+        raise ValueError(
+            f"{path}: expected {sum(counts)} bits of pushing forces as its header says, got {8 * len(bits)}; the file is damaged"
+        )
+    pushing = np.split(np.unpackbits(bits, count=sum(counts)).astype(bool), np.cumsum(counts)[:-1]) if counts else []
     config = {**header["humanoid"], "contact_impedance": tuple(header["humanoid"]["contact_impedance"])}
     person = {**header["subject"], "shape": tuple(header["subject"]["shape"])}
     return Solution(
         clip=header["clip"], subject=Subject(**person), humanoid=HumanoidConfig(**config), motion_hash=header["motion_hash"],
         body_hash=header["body_hash"], seed=header["seed"], num_knots=header["num_knots"], num_retries=header["num_retries"],
-        search=header["search"], stretches=tuple(stretches),
+        search=header["search"], stretches=tuple(stretches), pushing=tuple(pushing),
     )  # fmt: skip

@@ -61,6 +61,13 @@ def test_between_vectors_takes_one_to_the_other_even_when_opposite() -> None:
         np.testing.assert_allclose(rotation.angle_between(turn, np.array([1.0, 0, 0, 0])), smallest, atol=1e-7)
 
 
+def test_rotation_vector_is_short_whatever_the_sign_of_the_quaternion() -> None:
+    quat = np.array([[0.6, 0.0, 0.8, 0.0], [-0.6, 0.0, -0.8, 0.0]])
+    vectors = rotation.to_rotation_vector(quat)
+    np.testing.assert_allclose(vectors[0], vectors[1])
+    assert np.linalg.norm(vectors[0]) == pytest.approx(2.0 * np.arctan2(0.8, 0.6))
+
+
 def test_make_continuous_changes_signs_only(quats: np.ndarray) -> None:
     flipped = quats * np.random.default_rng(2).choice([-1.0, 1.0], size=(len(quats), 1))
     result = rotation.make_continuous(flipped)

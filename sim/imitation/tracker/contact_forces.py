@@ -197,16 +197,9 @@ def _descend(block: Array, state: Array, sweeps: int, tolerance: float) -> None:
 
 @njit(cache=True, error_model="numpy")
 def supply_frames(
-    columns: Array,
-    ridge: Array,
-    offsets: Array,
-    wanted: Array,
-    force: Array,
-    sweeps: int,
-    rest: Array,
-    compliance: Array,
+    columns: Array, ridge: Array, offsets: Array, wanted: Array, force: Array, sweeps: int, rest: Array
 ) -> None:
-    """`ridge_nonnegative` of every frame, and what its active forces give to the wrench that is missing.
+    """`ridge_nonnegative` of every frame.
 
     Args:
         columns: Wrenches of unit forces of all frames, shape (offsets[-1], 6).
@@ -216,7 +209,6 @@ def supply_frames(
         force: Start, and the result, shape (offsets[-1],).
         sweeps: Largest number of sweeps.
         rest: Output, wrench that stays missing, shape (T, 6).
-        compliance: Output, 1 + A_a ρ⁻² A_aᵀ of the active forces A_a, shape (T, 6, 6).
     """
     frames, most = wanted.shape[0], 0
     for t in range(frames):
@@ -244,12 +236,25 @@ def supply_frames(
             rest[start + k] = state[:6, k]
             for i in range(first, last):
                 force[i] = block[i - first, 8, k]
-    for t in range(frames):
-        compliance[t] = 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def compliance_of(columns: Array, ridge: Array, offsets: Array, pushing: Array) -> Array:
+    """What forces that push give way to a wrench that is missing, 1 + A_a ρ⁻² A_aᵀ over the pushing ones, shape (T, 6, 6).
+
+    Args:
+        columns: Wrenches of unit forces of all frames, shape (offsets[-1], 6).
+        ridge: Weights ρ², shape (offsets[-1],).
+        offsets: Where each frame's forces begin, shape (T + 1,).
+        pushing: Which forces push, shape (offsets[-1],), bool.
+    """
+    compliance = np.zeros((offsets.shape[0] - 1, 6, 6))
+    for t in range(compliance.shape[0]):
         for r in range(6):
             compliance[t, r, r] = 1.0
         for i in range(offsets[t], offsets[t + 1]):
-            if force[i] > 0.0:
+            if pushing[i]:
                 for r in range(6):
                     for s in range(6):
                         compliance[t, r, s] += columns[i, r] / ridge[i] * columns[i, s]
+    return compliance

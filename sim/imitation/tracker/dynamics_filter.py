@@ -19,6 +19,7 @@ Axis legend: T frames.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.linalg import solveh_banded
@@ -26,7 +27,7 @@ from scipy.linalg import solveh_banded
 from dataset.schema import Motion
 from dataset.skeleton import GRAVITY
 from sim.humanoid import Humanoid
-from sim.imitation.tracker.contact_forces import supply_frames
+from sim.imitation.tracker.contact_forces import compliance_of, supply_frames
 from sim.imitation.tracker.floor_demand import MOMENT_SCALE, Demand, floor_demand
 from sim.imitation.tracker.pose_shift import shift_poses
 from sim.imitation.tracker.reference import ReferenceTrajectory, make_reference
@@ -71,7 +72,37 @@ def _solve_banded(hessians: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     return solveh_banded(matrix, right).reshape(-1, 6)
 
 
-def smallest_shift(demand: Demand, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class _ShiftedDemand:
+    """b over frames as a linear function of shifts and turns x, and the least of its cost once it is known what pushes."""
+
+    def __init__(self, demand: Demand, rate: float) -> None:
+        count = len(demand.force)
+        self.demand, self.base = demand, np.concatenate([demand.force, demand.moment], axis=1)
+        second = np.zeros((count, 6, 6))
+        second[:, :3, :3] = np.eye(3) / GRAVITY
+        second[:, 3:, 3:] = demand.inertia
+        second *= rate**2
+        place = np.zeros((count, 6, 6))
+        place[:, 3:, :3] = MOMENT_SCALE * _cross_matrix(demand.force)
+        inner = np.ones(count)
+        inner[[0, -1]] = 0.0  # no acceleration from differences at the ends
+        left = second * inner[:, None, None]
+        self.blocks = np.concatenate([left, place - 2.0 * left, left], axis=2)  # (T, 6, 18) on x[t-1], x[t], x[t+1]
+
+    def at(self, x: np.ndarray) -> np.ndarray:
+        """b at x, shape (T, 6); `x` has a frame more at both ends, shape (T + 2, 6)."""
+        window = np.concatenate([x[:-2], x[1:-1], x[2:]], axis=1)
+        return self.base + np.einsum("tij,tj->ti", self.blocks, window)
+
+    def least(self, pushing: np.ndarray) -> np.ndarray:
+        """x of least cost if exactly these forces push, shape (T + 2, 6)."""
+        demand = self.demand
+        shape = np.linalg.inv(compliance_of(demand.columns, demand.ridges, demand.offsets, pushing))
+        weighted = np.matmul(self.blocks.transpose(0, 2, 1), shape)
+        return _solve_banded(np.matmul(weighted, self.blocks), -np.einsum("tij,tj->ti", weighted, self.base))
+
+
+def smallest_shift(demand: Demand, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Shift and turn of every frame that let the floor supply what the motion demands.
 
     Args:
@@ -80,56 +111,68 @@ def smallest_shift(demand: Demand, rate: float) -> tuple[np.ndarray, np.ndarray,
 
     Returns:
         Shift [m], shape (T, 3); turn [rad], shape (T, 3); force and moment that are still missing [body weights, body
-        weights · metre], shape (T, 6).
+        weights · metre], shape (T, 6); which of the demand's forces pushed when shift and turn were found, bool: all that
+        `shift_for` needs to find them again.
     """
-    count = len(demand.force)
-    base = np.concatenate([demand.force, demand.moment], axis=1)
-    second = np.zeros((count, 6, 6))
-    second[:, :3, :3] = np.eye(3) / GRAVITY
-    second[:, 3:, 3:] = demand.inertia
-    second *= rate**2
-    place = np.zeros((count, 6, 6))
-    place[:, 3:, :3] = MOMENT_SCALE * _cross_matrix(demand.force)
-    inner = np.ones(count)
-    inner[[0, -1]] = 0.0  # no acceleration from differences at the ends
-    left = second * inner[:, None, None]
-    blocks = np.concatenate([left, place - 2.0 * left, left], axis=2)  # (T, 6, 18) on x[t-1], x[t], x[t+1]
-    x = np.zeros((count + 2, 6))
+    shifted, count = _ShiftedDemand(demand, rate), len(demand.force)
+    x, rest = np.zeros((count + 2, 6)), np.zeros((count, 6))
     force = np.zeros(len(demand.ridges))
-    rest, compliance = np.zeros((count, 6)), np.zeros((count, 6, 6))
+    pushing = force > 0.0
     for step in range(NEWTON_STEPS + 1):
-        window = np.concatenate([x[:-2], x[1:-1], x[2:]], axis=1)
-        b = base + np.einsum("tij,tj->ti", blocks, window)
-        supply_frames(demand.columns, demand.ridges, demand.offsets, b, force, SWEEPS, rest, compliance)
+        supply_frames(demand.columns, demand.ridges, demand.offsets, shifted.at(x), force, SWEEPS, rest)
         if step == NEWTON_STEPS:
             break
-        shape = np.linalg.inv(compliance)
-        weighted = np.matmul(blocks.transpose(0, 2, 1), shape)
-        x = _solve_banded(np.matmul(weighted, blocks), -np.einsum("tij,tj->ti", weighted, base))
+        pushing = force > 0.0
+        x = shifted.least(pushing)
     rest[:, 3:] /= MOMENT_SCALE
-    return x[1:-1, :3], x[1:-1, 3:], rest
+    return x[1:-1, :3], x[1:-1, 3:], rest, pushing
 
 
-def filter_motion(humanoid: Humanoid, motion: Motion) -> Motion:
+def shift_for(demand: Demand, rate: float, pushing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shift [m] and turn [rad] of every frame, shapes (T, 3), where it is known which forces push: one linear solve."""
+    x = _ShiftedDemand(demand, rate).least(pushing)
+    return x[1:-1, :3], x[1:-1, 3:]
+
+
+def filter_motion(
+    humanoid: Humanoid, motion: Motion, pushing: Sequence[np.ndarray] = ()
+) -> tuple[Motion, tuple[np.ndarray, ...]]:
     """The motion, shifted and turned as little as possible so that the floor can bring it about.
 
     Args:
         humanoid: Body and masses.
         motion: A motion that is already on this body.
+        pushing: What this function returned for the same motion before: which forces push in each pass, which spares the
+            search for them. A pass without one, or with another number of forces (a point near `REACH` is in it on one
+            machine and not on another), finds its own.
+
+    Returns:
+        The filtered motion, and which forces of each pass push.
     """
-    current = motion
+    current, found = motion, []
     stride = round(1.0 / (motion.frame_rate * humanoid.config.substep))
-    for _ in range(PASSES):
+    for number in range(PASSES):
         reference = make_reference(humanoid, current)
         samples = np.minimum(np.arange(motion.num_frames) * stride, reference.num_samples - 1)
         demand = floor_demand(humanoid, reference, samples)
-        shift, turn, _ = smallest_shift(demand, motion.frame_rate)
+        known = pushing[number] if number < len(pushing) else None
+        if known is not None and known.shape == demand.ridges.shape:
+            shift, turn = shift_for(demand, motion.frame_rate, known)
+        else:
+            shift, turn, _, known = smallest_shift(demand, motion.frame_rate)
+        found.append(known)
         moved = shift_poses(humanoid, humanoid.qpos(current.root_pos, current.quat), demand.com, shift, turn)
         root_pos, quat = humanoid.pose(moved)
         current = dataclasses.replace(current, root_pos=root_pos, quat=quat)
-    return current
+    return current, tuple(found)
 
 
-def feasible_reference(humanoid: Humanoid, motion: Motion) -> ReferenceTrajectory:
-    """What the tracker follows: the trajectory of the filtered motion. Errors are measured against the motion itself."""
-    return make_reference(humanoid, filter_motion(humanoid, motion))
+def feasible_reference(
+    humanoid: Humanoid, motion: Motion, pushing: Sequence[np.ndarray] = ()
+) -> tuple[ReferenceTrajectory, tuple[np.ndarray, ...]]:
+    """What the tracker follows, the trajectory of the filtered motion, and which forces push (`filter_motion`).
+
+    Errors are measured against the motion itself.
+    """
+    filtered, found = filter_motion(humanoid, motion, pushing)
+    return make_reference(humanoid, filtered), found

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 import mujoco
 import numpy as np
+from numba import njit
 
+from dataset.rotation import to_rotation_vector
 from sim.humanoid import Humanoid
 from sim.imitation.tracker.contact_forces import ridge_nonnegative_exact
 from sim.imitation.tracker.contacts import contact_candidates, pyramid_edges
 from sim.imitation.tracker.reference import ReferenceTrajectory
+from sim.imitation.tracker.whole_body import Array
 
 CONTACT_HEIGHT = 0.03
 """Points of the body lower than this may carry force [m]."""
@@ -39,12 +42,40 @@ SAMPLE_RATE = 60.0
 """Rate at which the inverse dynamics is solved [Hz]; linear in between."""
 
 
-def rotation_vector(quat: np.ndarray) -> np.ndarray:
-    """Rotation vector [rad] of unit quaternions wxyz with |angle| <= π, shape (..., 4) -> (..., 3)."""
-    quat = np.where(quat[..., :1] < 0.0, -quat, quat)
-    sine = np.linalg.norm(quat[..., 1:], axis=-1, keepdims=True)
-    angle = 2.0 * np.arctan2(sine, quat[..., :1])
-    return np.where(sine > 1e-12, angle / np.maximum(sine, 1e-12), 2.0) * quat[..., 1:]
+@njit(cache=True, error_model="numpy")
+def _support(jacobian: Array, height: Array, edges: Array, force: Array) -> bool:
+    """Takes from generalised forces what the floor's forces at low points do in their place: force -= Jᵀf.
+
+    Args:
+        jacobian: Of each low point's position, shape (n, 3, V).
+        height: Of each low point [m], shape (n,).
+        edges: Forces on the edges of the friction pyramid, shape (E, 3).
+        force: M·a + c [N, N·m], changed, shape (V,).
+
+    Returns:
+        Whether contact forces were found.
+    """
+    points, count = height.shape[0], edges.shape[0]
+    columns, ridge, share = np.empty((points * count, 6)), np.empty(points * count), np.zeros(points * count)
+    for p in range(points):
+        weight = (RIDGE * (1.0 + (max(height[p], 0.0) / RIDGE_HEIGHT) ** 2)) ** 2
+        for e in range(count):
+            ridge[p * count + e] = weight
+            for v in range(6):
+                along = 0.0
+                for i in range(3):
+                    along += edges[e, i] * jacobian[p, i, v]
+                columns[p * count + e, v] = along * ROOT_WEIGHT[v]
+    if not ridge_nonnegative_exact(columns, ridge, force[:6] * ROOT_WEIGHT, share):
+        return False
+    for p in range(points):
+        for i in range(3):
+            push = 0.0
+            for e in range(count):
+                push += share[p * count + e] * edges[e, i]
+            for v in range(force.shape[0]):
+                force[v] -= push * jacobian[p, i, v]
+    return True
 
 
 def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np.ndarray:
@@ -79,19 +110,12 @@ def feedforward_torque(humanoid: Humanoid, reference: ReferenceTrajectory) -> np
         for i, point in enumerate(near):
             mujoco.mj_jac(model, data, jacobian[i], None, world[point], ids[point])
         if near.size:
-            wrenches = np.matmul(edges, jacobian[: near.size, :, :6]).reshape(-1, 6) * ROOT_WEIGHT
-            ridge = np.square(RIDGE * (1.0 + (np.maximum(world[near, 2], 0.0) / RIDGE_HEIGHT) ** 2)).repeat(len(edges))
-            share = np.zeros(len(ridge))
-            is_found = np.all(np.isfinite(force)) and ridge_nonnegative_exact(
-                wrenches, ridge, force[:6] * ROOT_WEIGHT, share
-            )
+            is_found = np.all(np.isfinite(force)) and _support(jacobian[: near.size], world[near, 2], edges, force)
             if not is_found:
                 raise ValueError(
                     f"reference at {sample * reference.substep:.2f} s: expected a motion whose inverse dynamics the floor's"
                     f" forces can be fitted to, got root force {force[:6]} [N, N·m]; cut the motion there"
                 )
-            push = share.reshape(-1, len(edges)) @ edges
-            force -= np.einsum("pi,piv->v", push, jacobian[: near.size])
         torque[row] = np.clip(force[humanoid.ctrl_dof], -clip, clip)
     time = np.arange(reference.num_samples)
     return np.stack([np.interp(time, samples, torque[:, servo]) for servo in range(model.nu)], axis=1)
@@ -105,7 +129,7 @@ def base_targets(humanoid: Humanoid, reference: ReferenceTrajectory, torque: np.
         reference: Reference trajectory.
         torque: Feed-forward torque from `feedforward_torque` [N·m], shape (K, 69).
     """
-    rotvec = rotation_vector(reference.qpos[:, humanoid.quat_columns[1:]]).reshape(reference.num_samples, -1)
+    rotvec = to_rotation_vector(reference.qpos[:, humanoid.quat_columns[1:]]).reshape(reference.num_samples, -1)
     omega = reference.qvel[:, humanoid.ctrl_dof]
     targets = rotvec + humanoid.damping / humanoid.stiffness * omega + torque / humanoid.stiffness
     return np.round(targets / TARGET_QUANTUM) * TARGET_QUANTUM + 0.0

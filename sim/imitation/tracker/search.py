@@ -20,11 +20,11 @@ import mujoco
 import numpy as np
 from mujoco import rollout
 
+from dataset.rotation import to_rotation_vector
 from dataset.skeleton import FEET, GRAVITY, NUM_BODIES, PARENTS
 from sim.humanoid import Humanoid
 from sim.imitation.tracker.clearance import penetration_depths
 from sim.imitation.tracker.config import SearchConfig, pose_weights, searched_columns
-from sim.imitation.tracker.feedforward import rotation_vector
 from sim.imitation.tracker.limits import clearance_capsules, joint_ranges
 from sim.imitation.tracker.reference import ReferenceTrajectory
 from sim.imitation.tracker.residuals import LOST, num_residuals, rollout_residuals
@@ -135,7 +135,7 @@ class Tracker:
             )  # fmt: skip
             penetration_depths(self.ref_pos[k], self.ref_rot[k], self.ends, self.radius, self.pairs, self.ref_depth[k])
         low, high = joint_ranges()
-        rotvec = rotation_vector(self.ref_quat[:, 1:])
+        rotvec = to_rotation_vector(self.ref_quat[:, 1:])
         self.range_low, self.range_high = np.minimum(low, rotvec), np.maximum(high, rotvec)
 
     def reference_moment(self, knot: int) -> Moment:

@@ -37,10 +37,16 @@ REMEMBERED = 2
 """References that `followed_reference` keeps."""
 
 
-@lru_cache(maxsize=REMEMBERED)
-def _followed(key: tuple[str, str], work: _Work) -> tuple[ReferenceTrajectory, np.ndarray]:
-    reference = feasible_reference(work.humanoid, work.motion)
-    return reference, base_targets(work.humanoid, reference, feedforward_torque(work.humanoid, reference))
+@dataclasses.dataclass(frozen=True, eq=False)
+class Followed:
+    """What the tracker follows; a search and its replay share it."""
+
+    reference: ReferenceTrajectory
+    """The motion after the dynamics filter."""
+    base: np.ndarray
+    """Base servo targets [rad], shape (K, 69)."""
+    pushing: tuple[np.ndarray, ...]
+    """Which floor forces push in each pass of the filter, bool."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,12 +55,20 @@ class _Work:
 
     humanoid: Humanoid = dataclasses.field(compare=False)
     motion: Motion = dataclasses.field(compare=False)
+    pushing: tuple[np.ndarray, ...] = dataclasses.field(compare=False)
 
 
-def followed_reference(humanoid: Humanoid, motion: Motion) -> tuple[ReferenceTrajectory, np.ndarray]:
-    """What the tracker follows, and its base servo targets [rad], shape (K, 69); a search and its replay share them."""
+@lru_cache(maxsize=REMEMBERED)
+def _followed(key: tuple[str, str], work: _Work) -> Followed:
+    reference, pushing = feasible_reference(work.humanoid, work.motion, work.pushing)
+    base = base_targets(work.humanoid, reference, feedforward_torque(work.humanoid, reference))
+    return Followed(reference, base, pushing)
+
+
+def followed_reference(humanoid: Humanoid, motion: Motion, pushing: tuple[np.ndarray, ...] = ()) -> Followed:
+    """What the tracker follows on a motion; `pushing`, of a solution of it, spares most of the dynamics filter's work."""
     key = (motion_hash(motion), body_hash(humanoid.body, humanoid.config))
-    return _followed(key, _Work(humanoid, motion))
+    return _followed(key, _Work(humanoid, motion, pushing))
 
 
 def forget_references() -> None:
@@ -82,7 +96,8 @@ def solve(
         progress: Called with the knot reached.
     """
     search = search or SearchConfig()
-    tracker = Tracker(humanoid, *followed_reference(humanoid, motion), search)
+    followed = followed_reference(humanoid, motion)
+    tracker = Tracker(humanoid, followed.reference, followed.base, search)
     tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
     settings = {
         **dataclasses.asdict(search),
@@ -93,7 +108,7 @@ def solve(
     return Solution(
         clip=f"{motion.source}/{motion.name}", subject=humanoid.body.subject, humanoid=humanoid.config,
         motion_hash=motion_hash(motion), body_hash=body_hash(humanoid.body, humanoid.config), seed=seed,
-        num_knots=tracked.num_knots, num_retries=tracked.num_retries, search=settings,
+        num_knots=tracked.num_knots, num_retries=tracked.num_retries, search=settings, pushing=followed.pushing,
         stretches=tuple(_stretch_solution(stretch) for stretch in tracked.stretches),
     )  # fmt: skip
 
@@ -142,7 +157,8 @@ def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: Mujo
                 f"the {name} has changed since the search: track the clip again"
             )
     backend = backend or MujocoCpu(humanoid, nthread=1)
-    reference, base = followed_reference(humanoid, motion)
+    followed = followed_reference(humanoid, motion, solution.pushing)
+    reference, base = followed.reference, followed.base
     steps = round(1.0 / (KNOTS_PER_SECOND * reference.substep))
     out = []
     for stretch in solution.stretches:

@@ -11,8 +11,15 @@ from scipy.optimize import nnls
 from dataset import rotation
 from dataset.kinematics import forward_kinematics
 from dataset.skeleton import BODY_INDEX, FEET, MIRROR_AXIAL, MIRROR_BODY, MIRROR_VECTOR, PARENTS
-from sim.imitation.tracker.contact_forces import LANES, ridge_nonnegative, ridge_nonnegative_exact, supply_frames
-from sim.imitation.tracker.dynamics_filter import filter_motion, smallest_shift
+from sim.imitation.tracker import dynamics_filter
+from sim.imitation.tracker.contact_forces import (
+    LANES,
+    compliance_of,
+    ridge_nonnegative,
+    ridge_nonnegative_exact,
+    supply_frames,
+)
+from sim.imitation.tracker.dynamics_filter import filter_motion, shift_for, smallest_shift
 from sim.imitation.tracker.floor_demand import floor_demand
 from sim.imitation.tracker.pose_shift import normal_equations
 from sim.imitation.tracker.reference import make_reference
@@ -29,9 +36,8 @@ def missing(humanoid, motion):
     """RMS of the force and moment that the floor cannot supply to a motion as it is [body weights]."""
     demand = demanded(humanoid, motion)
     wanted = np.concatenate([demand.force, demand.moment], axis=1)
-    rest, compliance = np.zeros_like(wanted), np.zeros((len(wanted), 6, 6))
-    force = np.zeros(len(demand.ridges))
-    supply_frames(demand.columns, demand.ridges, demand.offsets, wanted, force, 500, rest, compliance)
+    rest, force = np.zeros_like(wanted), np.zeros(len(demand.ridges))
+    supply_frames(demand.columns, demand.ridges, demand.offsets, wanted, force, 500, rest)
     return float(np.sqrt(np.mean(np.sum(np.square(rest), axis=1))))
 
 
@@ -73,15 +79,16 @@ def test_contact_forces_are_found_where_a_force_is_about_to_act(distance):
         np.testing.assert_allclose(force, expected, atol=1e-6 * expected.max())
 
 
-def test_frames_are_solved_each_by_itself_with_the_compliance_of_their_active_forces():
+def test_frames_are_solved_each_by_itself_and_yield_with_their_active_forces():
     generator = np.random.default_rng(3)
     frames = LANES + 3  # more than are solved side by side; with and without contact
     offsets = np.r_[0, 8, 8, 28, 28 + np.cumsum(generator.integers(0, 25, size=frames - 3))]
     count = offsets[-1]
     columns, ridge = generator.normal(size=(count, 6)), generator.uniform(0.1, 1.0, size=count)
     wanted, rest = generator.normal(size=(frames, 6)), np.zeros((frames, 6))
-    compliance, together = np.zeros((frames, 6, 6)), np.zeros(count)
-    supply_frames(columns, ridge, offsets, wanted, together, 300, rest, compliance)
+    together = np.zeros(count)
+    supply_frames(columns, ridge, offsets, wanted, together, 300, rest)
+    compliance = compliance_of(columns, ridge, offsets, together > 0.0)
     for t, (first, last) in enumerate(itertools.pairwise(offsets)):
         alone = np.zeros(last - first)
         missing_wrench = ridge_nonnegative(columns[first:last], ridge[first:last], wanted[t], alone, 300, 1e-9)
@@ -113,7 +120,7 @@ def test_normal_equations_are_those_of_mujocos_jacobians(standing):
 
 
 def test_a_motion_that_the_floor_can_bring_about_stays(standing, sway):
-    assert distance(standing, filter_motion(standing, sway), sway).mean() < 0.004
+    assert distance(standing, filter_motion(standing, sway)[0], sway).mean() < 0.004
 
 
 def test_a_body_that_leans_on_nothing_is_put_over_its_feet(standing, sway):
@@ -125,7 +132,7 @@ def test_a_body_that_leans_on_nothing_is_put_over_its_feet(standing, sway):
     for ankle, _ in FEET:
         quat[:, ankle] = rotation.conjugate(tilt)
     leaning = dataclasses.replace(sway, root_pos=pivot + rotation.rotate(tilt, sway.root_pos - pivot), quat=quat)
-    filtered = filter_motion(standing, leaning)
+    filtered = filter_motion(standing, leaning)[0]
     assert missing(standing, leaning) > 0.05
     assert missing(standing, filtered) < 0.25 * missing(standing, leaning)
     here, there = (
@@ -143,7 +150,7 @@ def test_in_the_air_the_mass_centre_falls_with_gravity(standing, sway):
     """A body that hangs still 0.5 m above the floor for half a second cannot: the filter lets it fly a parabola."""
     floating = dataclasses.replace(sway, root_pos=sway.root_pos[:16] + np.array([0.0, 0.0, 0.5]), quat=sway.quat[:16])
     demand = demanded(standing, floating)
-    shift, _, rest = smallest_shift(demand, 30.0)
+    shift, _, rest, _ = smallest_shift(demand, 30.0)
     fall = np.gradient(np.gradient(shift[:, 2], 1 / 30), 1 / 30)[3:-3]
     assert np.abs(demand.force[4:-4, 2] - 1.0).max() < 0.1
     np.testing.assert_allclose(fall, -9.81, atol=1.0)
@@ -160,6 +167,31 @@ def test_a_mirrored_motion_is_filtered_to_the_mirror_image(standing, sway):
     quat = sway.quat.copy()
     quat[:, BODY_INDEX["L_Hip"]] = rotation.from_axis_angle((1.0, 0.0, 0.0), 0.25)
     uneven = dataclasses.replace(sway, quat=quat)
-    one, other = mirrored(filter_motion(standing, uneven)), filter_motion(standing, mirrored(uneven))
-    assert distance(standing, filter_motion(standing, uneven), uneven).max() > 0.005
+    one, other = mirrored(filter_motion(standing, uneven)[0]), filter_motion(standing, mirrored(uneven))[0]
+    assert distance(standing, filter_motion(standing, uneven)[0], uneven).max() > 0.005
     assert distance(standing, one, other).max() < 2e-3
+
+
+def test_knowing_which_forces_push_gives_the_same_motion_to_the_last_bit_without_the_search(
+    standing, sway, monkeypatch
+):
+    found, pushing = filter_motion(standing, sway)
+    demand = demanded(standing, sway)
+    shift, turn, _, first = smallest_shift(demand, 30.0)
+    np.testing.assert_array_equal(first, pushing[0])
+    assert 0 < first.sum() < len(first)
+    np.testing.assert_array_equal(shift_for(demand, 30.0, first), (shift, turn))
+    assert not np.array_equal(shift_for(demand, 30.0, ~first)[0], shift)
+    with monkeypatch.context() as patch:
+        patch.setattr(dynamics_filter, "smallest_shift", None)  # calling it would fail
+        again, same = filter_motion(standing, sway, pushing)
+    np.testing.assert_array_equal(again.root_pos, found.root_pos)
+    np.testing.assert_array_equal(again.quat, found.quat)
+    assert all(np.array_equal(one, other) for one, other in zip(same, pushing, strict=True))
+
+
+def test_pushing_forces_of_another_count_are_found_anew(standing, sway):
+    found, pushing = filter_motion(standing, sway)
+    again, anew = filter_motion(standing, sway, [pushing[0][:-4]])
+    np.testing.assert_array_equal(again.quat, found.quat)
+    assert all(np.array_equal(one, other) for one, other in zip(anew, pushing, strict=True))

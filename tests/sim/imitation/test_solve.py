@@ -1,6 +1,7 @@
 """Search, storage and replay of solutions."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.reference import make_reference
 from sim.imitation.tracker.residuals import LOST
 from sim.imitation.tracker.search import Tracker
-from sim.imitation.tracker.solve import followed_reference, replay, solve
+from sim.imitation.tracker.solve import followed_reference, forget_references, replay, solve
 
 
 def test_swaying_is_tracked_to_a_few_centimetres(standing, sway, solution):
@@ -25,6 +26,7 @@ def test_swaying_is_tracked_to_a_few_centimetres(standing, sway, solution):
 
 
 def test_replay_is_the_search_bit_for_bit(standing, sway, solution):
+    forget_references()  # the replay makes its own, from the pushing forces that the solution holds
     part = replay(standing, sway, solution)[0]
     assert len(part.stretch.state_hash) == 1
     assert part.exact_seconds == 1
@@ -41,10 +43,26 @@ def test_a_solution_survives_its_file(tmp_path, solution):
     save_solution(tmp_path / "a.npz", solution)
     loaded = load_solution(tmp_path / "a.npz")
     assert loaded.identity == solution.identity
-    bare = [dataclasses.asdict(dataclasses.replace(one, stretches=())) for one in (loaded, solution)]
+    bare = [dataclasses.asdict(dataclasses.replace(one, stretches=(), pushing=())) for one in (loaded, solution)]
     assert bare[0] == bare[1]
     np.testing.assert_array_equal(loaded.stretches[0].offsets, solution.stretches[0].offsets)
+    assert len(loaded.pushing) == 2
+    assert all(np.array_equal(one, other) for one, other in zip(loaded.pushing, solution.pushing, strict=True))
     assert (tmp_path / "a.npz").stat().st_size < 8000
+
+
+def test_a_file_of_the_first_format_replays_the_same(tmp_path, standing, sway, solution):
+    save_solution(tmp_path / "a.npz", solution)
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files if name != "pushing"}
+    header = json.loads(arrays["header"].tobytes()) | {"format": "imdylab-solution-1"}
+    del header["pushing"]
+    np.savez(tmp_path / "a.npz", **{**arrays, "header": np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)})
+    first = load_solution(tmp_path / "a.npz")
+    assert first.pushing == ()
+    forget_references()
+    (part,) = replay(standing, sway, first)
+    assert part.exact_seconds == len(part.stretch.state_hash) > 0
 
 
 def test_a_solution_of_another_motion_or_body_is_refused(standing, sway, solution):
@@ -56,15 +74,16 @@ def test_a_solution_of_another_motion_or_body_is_refused(standing, sway, solutio
         replay(make_humanoid(heavy), sway, solution)
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "offsets"])
+@pytest.mark.parametrize("damage", ["cut", "text", "offsets", "pushing", "absent"])
 def test_a_damaged_solution_file_is_named(tmp_path, solution, damage):
     path = tmp_path / "broken.npz"
-    if damage == "offsets":
-        stretch = solution.stretches[0]
+    if damage in ("offsets", "pushing", "absent"):
         save_solution(path, solution)
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
-        np.savez(path, **{**arrays, "offsets": stretch.offsets[:-2]})
+        name = "state_hash" if damage == "absent" else damage
+        left = {key: values for key, values in arrays.items() if key != name}
+        np.savez(path, **left if damage == "absent" else {**left, name: arrays[name][:-2]})
     else:
         save_solution(path, solution)
         path.write_bytes(path.read_bytes()[:200] if damage == "cut" else b"not a solution")
@@ -74,7 +93,8 @@ def test_a_damaged_solution_file_is_named(tmp_path, solution, damage):
 
 def test_samples_that_the_engine_gave_up_are_lost_and_what_is_executed_goes_back(standing, sway):
     """A servo target beyond MuJoCo's bounds: the engine warns, stops, and repeats a state that looks fine."""
-    tracker = Tracker(standing, *followed_reference(standing, sway), SearchConfig(samples=2, rounds=1))
+    followed = followed_reference(standing, sway)
+    tracker = Tracker(standing, followed.reference, followed.base, SearchConfig(samples=2, rounds=1))
     start, held = tracker.reference_moment(0), np.zeros(len(tracker.columns))
     plans = np.zeros((2, tracker.search.knots, len(tracker.columns)))
     plans[1, 3:] = 1e12
