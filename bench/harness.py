@@ -1,8 +1,8 @@
 """Times implementations of one case beside each other, after checking that they are right, and keeps the rows.
 
 Every figure comes from one interleaved run: round by round each contender is called once, a different one first each
-time, so that a disturbance of the machine falls on all of them and their ratio stays fair. A contender whose check
-fails stops the run: there is no speed of a wrong result.
+time, so that a disturbance of the machine falls on all of them and their ratio stays fair; each begins rested and with
+its threads awake. A contender whose check fails stops the run: there is no speed of a wrong result.
 """
 
 from __future__ import annotations
@@ -23,6 +23,13 @@ from dataset.provenance import code_version, package_versions
 
 RESULTS = Path(__file__).parent / "results"
 """Folder of the committed rows, one JSONL file a kernel."""
+
+
+_REST_SECONDS = 0.02
+"""Pause before each sample on a CPU [s]: OpenMP threads of the contender before spin for some 8 ms after its last loop, on the
+cores of whoever comes next. What was timed without the pause, a memory probe of 4 ms included, read up to half too slow."""
+_LONG_SECONDS = 0.05
+"""A call as long as this [s] needs no untimed one before it, to wake its threads and to find its code in the cache."""
 
 
 class WrongResult(Exception):
@@ -171,10 +178,17 @@ def _interleaved_samples(timers: Sequence[Timer], rounds: int, sample_seconds: f
 
 
 def _seconds(run: Callable[[], object], calls: int) -> float:
+    """Rest, call once untimed, then time; a call so long that its beginning is lost in it is not made twice."""
+    time.sleep(_REST_SECONDS)
+    first = _elapsed(run, 1)
+    return first if calls == 1 and first > _LONG_SECONDS else _elapsed(run, calls) / calls
+
+
+def _elapsed(run: Callable[[], object], calls: int) -> float:
     start = time.perf_counter()
     for _ in range(calls):
         run()
-    return (time.perf_counter() - start) / calls
+    return time.perf_counter() - start
 
 
 def memory_probe(case: Case, machine: Machine) -> Contender | None:

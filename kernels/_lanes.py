@@ -154,6 +154,34 @@ def yxzw(value: Lanes) -> Lanes:
     return value[[1, 0, 2, 3]]
 
 
+def _join(*order: int) -> Callable[..., Any]:
+    def build(_: Any, first: Any, second: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.shuffle_vector(*values, ir.Constant(ir.VectorType(INT32, 4), order))
+
+        return first(first, first), generate
+
+    return build
+
+
+@compiled_as(_join(0, 1, 2, 4))
+def xyz_x(first: Lanes, second: Lanes) -> Lanes:
+    """Lanes 0, 1, 2 of the first, 0 of the second: with the next two, four points packed into three registers."""
+    return np.concatenate([first[:3], second[:1]])
+
+
+@compiled_as(_join(1, 2, 4, 5))
+def yz_xy(first: Lanes, second: Lanes) -> Lanes:
+    """Lanes 1, 2 of the first, 0, 1 of the second."""
+    return np.concatenate([first[1:3], second[:2]])
+
+
+@compiled_as(_join(2, 4, 5, 6))
+def z_xyz(first: Lanes, second: Lanes) -> Lanes:
+    """Lane 2 of the first, lanes 0, 1, 2 of the second."""
+    return np.concatenate([first[2:3], second[:3]])
+
+
 def _converted(value: Any, dtype: types.Float) -> tuple[Any, Callable[..., Any]]:
     lanes = LanesType(dtype, value.count)
 

@@ -7,10 +7,13 @@ process has used kills every process forked from it, and one that spins takes co
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+_TURNS = 8
+"""Pieces a thread of a large call: a core that others slow down, or a thread that wakes late, takes fewer."""
 _pool: ThreadPoolExecutor | None = None
 _limit: int | None = None
 
@@ -45,17 +48,29 @@ def over_rows(work: Callable[..., None], num_rows: int, least_rows: int, *argume
         least_rows: Rows that are worth a thread: fewer are not split (handing over takes about 20 us).
         arguments: The rest of its arguments.
     """
-    pieces = min(num_threads(), num_rows // max(least_rows, 1))
-    if pieces <= 1:
+    most = num_rows // max(least_rows, 1)
+    threads = min(num_threads(), most)
+    if threads <= 1:
         work(0, num_rows, *arguments)
         return
     global _pool
     if _pool is None:
         _pool = ThreadPoolExecutor(max(num_threads() - 1, 1), thread_name_prefix="kernels")
+    pieces = min(most, _TURNS * threads)
     bounds = [num_rows * piece // pieces for piece in range(pieces + 1)]
-    others = [_pool.submit(work, first, last, *arguments) for first, last in pairwise(bounds[1:])]
+    turns = deque(pairwise(bounds))
+
+    def take_turns() -> None:
+        while turns:
+            try:
+                first, last = turns.popleft()
+            except IndexError:  # another thread had the last one
+                return
+            work(first, last, *arguments)
+
+    others = [_pool.submit(take_turns) for _ in range(threads - 1)]
     try:
-        work(bounds[0], bounds[1], *arguments)
+        take_turns()
     finally:
         for other in others:  # arrays must not outlive threads that write into them
             other.result()

@@ -39,11 +39,39 @@ def aggregate_contacts(
     over_rows(
         _aggregate, num_frames, _LEAST_ITEMS // (num_bodies + 4 * contacts) + 1,
         np.ascontiguousarray(position).reshape(-1), np.ascontiguousarray(force).reshape(-1),
-        np.zeros(0, force.dtype) if torque is None else np.ascontiguousarray(torque).reshape(-1), torque is not None,
+        None if torque is None else np.ascontiguousarray(torque).reshape(-1),
         as_unsigned(np.ascontiguousarray(body)), offsets.astype(np.int64, copy=False), min_force, num_bodies,
         out.force.reshape(-1), out.cop.reshape(-1), out.free_moment.reshape(-1), out.contact.reshape(-1).view(np.uint8),
         is_past_cache(*out),
     )  # fmt: skip
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _add_contact(wrench, position, force, torque, body, c, load):  # noqa: ANN001, ANN202  compiled into its caller
+    """Force and moment of a contact onto the sums of its body."""
+    arm, push = wide(load(position, 3 * c)), wide(load(force, 3 * c))
+    moment = yzxw(arm * yzxw(push) - yzxw(arm) * push)
+    if torque is not None:  # decided when compiling: None has a type of its own
+        moment = moment + wide(load(torque, 3 * c))
+    at = 8 * np.int64(take(body, c))
+    store(wrench, at, load_4(wrench, at) + push)
+    store(wrench, at + 4, load_4(wrench, at + 4) + moment)
+
+
+@numba.njit(error_model="numpy", inline="always")
+def _finish_body(wrench, b, here, min_force, force_D, cop_D, free_D, contact_D):  # noqa: ANN001, ANN202  likewise
+    """What a body's sums say."""
+    push, moment = load_4(wrench, 8 * b), load_4(wrench, 8 * b + 4)
+    vertical, least = spread_4(lane(push, 2)), spread_4(min_force)
+    share = moment / where_at_least(vertical, least, vertical, spread_4(np.nan))  # centre of pressure (-y, x)
+    twist = share * push
+    free_moment = lane(moment, 2) + (lane(twist, 1) + lane(twist, 0))
+    centre = with_lane(yxzw(share * pack_4(1.0, -1.0, 1.0, 1.0)), 2, free_moment)
+    found = where_at_least(vertical, least, centre, pack_4(np.nan, np.nan, 0.0, 0.0))
+    put_3(force_D, 3 * here, as_in(force_D, push))
+    put_2(cop_D, 2 * here, as_in(cop_D, found))
+    put(free_D, here, lane(found, 2))
+    put(contact_D, here, lane(push, 2) >= min_force)
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -52,8 +80,7 @@ def _aggregate(
     last_frame: int,
     position: np.ndarray,
     force: np.ndarray,
-    torque: np.ndarray,
-    has_torque: bool,
+    torque: np.ndarray | None,
     body: np.ndarray,
     offsets: np.ndarray,
     min_force: float,
@@ -64,59 +91,45 @@ def _aggregate(
     contact_out: np.ndarray,
     past_cache: bool,
 ) -> None:
-    """Where there are many bodies most touch nothing: all get the empty result in one sweep, then the touched ones theirs.
+    """Where there are more bodies than contacts all get the empty result in one sweep, then the touched ones theirs.
 
-    Nothing branches on which body a contact belongs to: its row of sums is zero when the frame begins, since finishing a
-    body clears it, and only its first contact lists it.
+    Nothing branches on which body a contact belongs to: a body with two contacts is finished twice, with the same result.
     """
-    is_sparse = num_bodies > _FEW_BODIES
     frames = max(_BLOCK_BODIES // num_bodies, 1)
     room = (frames * num_bodies + 7) // 8 * 8
     force_D, cop_D = np.empty(3 * room, force.dtype), np.empty(2 * room, force.dtype)
     free_D, contact_D = np.empty(room, force.dtype), np.empty(room, np.uint8)
-    none, undefined, least = spread_4(0.0), spread_4(np.nan), spread_4(min_force)
-    signs, missing = pack_4(1.0, -1.0, 1.0, 1.0), pack_4(np.nan, np.nan, 0.0, 0.0)
+    none = spread_4(0.0)
     wrench = np.zeros(8 * num_bodies)  # force, a spare number, moment, a spare number
-    seen_in_N = np.full(num_bodies, -1, np.int64)
-    touched = np.arange(num_bodies + 1).astype(np.uint32)
+    last_contact = len(body) - 1
     for start in range(first_frame, last_frame, frames):
         stop = min(start + frames, last_frame)
-        if is_sparse:
+        if num_bodies > _FEW_BODIES:
             fill(force_D, 0.0)
             fill(cop_D, np.nan)
             fill(free_D, 0.0)
             for i in range(room):
                 put(contact_D, i, 0)
         for t in range(start, stop):
-            count = 0 if is_sparse else num_bodies
-            for c in range(offsets[t], offsets[t + 1]):
-                b = take(body, c)
-                if is_sparse:
-                    touched[count] = b
-                    count += seen_in_N[b] != t
-                    seen_in_N[b] = t
-                arm, push = wide(load_3(position, 3 * c)), wide(load_3(force, 3 * c))
-                moment = yzxw(arm) * zxyw(push) - zxyw(arm) * yzxw(push)
-                if has_torque:
-                    moment = moment + wide(load_3(torque, 3 * c))
-                at = 8 * np.int64(b)
-                store(wrench, at, load_4(wrench, at) + push)
-                store(wrench, at + 4, load_4(wrench, at + 4) + moment)
-            for i in range(count):
-                b = np.int64(touched[i])
-                at, here = 8 * b, (t - start) * num_bodies + b
-                push, moment = load_4(wrench, at), load_4(wrench, at + 4)
-                vertical = spread_4(lane(push, 2))
-                share = moment / where_at_least(vertical, least, vertical, undefined)  # centre of pressure (-y, x)
-                twist = share * push
-                free_moment = lane(moment, 2) + (lane(twist, 1) + lane(twist, 0))
-                found = where_at_least(vertical, least, with_lane(yxzw(share * signs), 2, free_moment), missing)
-                put_3(force_D, 3 * here, as_in(force_D, push))
-                put_2(cop_D, 2 * here, as_in(cop_D, found))
-                put(free_D, here, lane(found, 2))
-                put(contact_D, here, lane(push, 2) >= min_force)
-                store(wrench, at, none)
-                store(wrench, at + 4, none)
+            first, end = take(offsets, t), take(offsets, t + 1)
+            for c in range(first, min(end, last_contact)):
+                _add_contact(wrench, position, force, torque, body, c, load_4)  # a fourth number is the next contact's
+            if end > last_contact and end > first:
+                _add_contact(wrench, position, force, torque, body, last_contact, load_3)
+            row = (t - start) * num_bodies
+            if num_bodies > _FEW_BODIES and end - first < num_bodies:
+                for c in range(first, end):
+                    b = np.int64(take(body, c))
+                    _finish_body(wrench, b, row + b, min_force, force_D, cop_D, free_D, contact_D)
+                for c in range(first, end):
+                    b = np.int64(take(body, c))
+                    store(wrench, 8 * b, none)
+                    store(wrench, 8 * b + 4, none)
+            else:
+                for b in range(num_bodies):
+                    _finish_body(wrench, b, row + b, min_force, force_D, cop_D, free_D, contact_D)
+                    store(wrench, 8 * b, none)
+                    store(wrench, 8 * b + 4, none)
         place, size = start * num_bodies, (stop - start) * num_bodies
         copy_out(force_out, 3 * place, force_D, 3 * size, past_cache)
         copy_out(cop_out, 2 * place, cop_D, 2 * size, past_cache)

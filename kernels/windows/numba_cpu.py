@@ -14,9 +14,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from kernels._lane_memory import finish_stores, load_3, prefetch, put, store
-from kernels._lanes import lane, pack_4, spread_4, yxzw
-from kernels._streaming import copy_out, is_past_cache
+from kernels._lane_memory import finish_stores, load_3, load_4, prefetch, store, store_past_cache
+from kernels._lanes import lane, pack_4, spread_4, xyz_x, yxzw, yz_xy, z_xyz
+from kernels._streaming import is_past_cache
 from kernels._threads import over_rows
 from kernels.windows.reference import Disturbance
 
@@ -25,11 +25,32 @@ _LEAST_TOKENS = 4096
 
 
 @njit(error_model="numpy", inline="always")
-def _read(flat, first, origin, table_L, entry, noise, offset, jitter):  # noqa: ANN001, ANN202  compiled into its caller
-    position = load_3(flat, first) - origin
+def _place(flat, first, origin, along, across, table_L, entry, noise, offset, jitter):  # noqa: ANN001, ANN202  compiled into its caller
+    """A position in the window's frame."""
+    seen = load_3(flat, first) - origin
     if table_L is not None:  # decided when compiling: None has a type of its own
-        position = position + (offset * load_3(table_L, entry) + jitter * load_3(table_L, noise))
-    return position
+        seen = seen + (offset * load_3(table_L, entry) + jitter * load_3(table_L, noise))
+    return along * seen + across * yxzw(seen)
+
+
+@njit(error_model="numpy", inline="always")
+def _write(tokens, at, place, velocity, next_place, next_velocity, past_cache):  # noqa: ANN001, ANN202  likewise
+    """Two frames of a token."""
+    first, second, third = xyz_x(place, velocity), yz_xy(velocity, next_place), z_xyz(next_place, next_velocity)
+    if past_cache:
+        store_past_cache(tokens, at, first)
+        store_past_cache(tokens, at + 4, second)
+        store_past_cache(tokens, at + 8, third)
+    else:
+        store(tokens, at, first)
+        store(tokens, at + 4, second)
+        store(tokens, at + 8, third)
+
+
+@njit(error_model="numpy", inline="always")
+def _is_finite(total):  # noqa: ANN001, ANN202  likewise
+    """One sum instead of a test a number: it is not finite if any position is not."""
+    return np.isfinite(lane(total, 0) + lane(total, 1) + lane(total, 2))
 
 
 @njit(error_model="numpy", inline="always")
@@ -49,17 +70,22 @@ def _fill(
 ) -> None:  # fmt: skip
     num_tokens = index_BM.shape[1]
     num_frames = 2 * half_width + 2
-    token_size, window_size = 6 * num_frames, 6 * num_frames * num_tokens
     kind = flat.dtype.type
     zero, one = kind(0.0), kind(1.0)
+    nothing = spread_4(zero)
     step, half_step = spread_4(kind(rate)), spread_4(kind(0.5 * rate))
+    scale_Q = np.empty(4 * num_frames, flat.dtype)
+    for q in range(num_frames):
+        store(scale_Q, 4 * q, step if q in (0, num_frames - 1) else half_step)
     offset, jitter, entry, noise = spread_4(zero), spread_4(zero), 0, 0
-    row_Q, coming_Q = np.empty(num_frames, np.int64), np.empty(num_frames, np.int64)
-    window = np.empty(window_size + 1, flat.dtype)  # the spare number of the last position goes to the last place
+    row_Q = np.empty(num_frames, np.int64)
+    place_Q = np.empty(4 * (num_frames + 2), flat.dtype)  # the first and the last position stand twice
+    block = 3 * num_markers * num_frames
+    ahead = -(-block // max(num_tokens, 1) // 16) * 16
+    at = first_window * num_tokens * 6 * num_frames
     for b in range(first_window, last_window):
-        coming = min(b + 1, last_window - 1)
+        coming = (frame_B[min(b + 1, last_window - 1)] - half_width) * num_markers * 3
         _find_rows(row_Q, frame_B[b], order_BQ, b, half_width, num_markers)
-        _find_rows(coming_Q, frame_B[coming], order_BQ, coming, half_width, num_markers)
         c, s = kind(np.cos(heading_B[b])), kind(np.sin(heading_B[b]))
         side = kind(-1.0 if is_mirrored_B[b] else 1.0)
         origin = pack_4(origin_B3[b, 0], origin_B3[b, 1], origin_B3[b, 2], zero)
@@ -67,40 +93,52 @@ def _fill(
         if table_L is not None:
             offset, jitter = spread_4(offset_B[b]), spread_4(jitter_B[b])
         for m in range(num_tokens):
-            column = 3 * index_BM[coming, m]
-            for q in range(num_frames):
-                prefetch(flat, coming_Q[q] + column)
-            marker, here = index_BM[b, m], m * token_size
-            is_present = marker >= 0
-            if is_present:
-                column = 3 * marker
-                if table_L is not None:
-                    entry = start_B[b] + m * 3 * (num_frames + 1)
-                    noise = entry + 3
-                seen = _read(flat, row_Q[0] + column, origin, table_L, entry, noise, offset, jitter)
-                before = along * seen + across * yxzw(seen)
-                seen = _read(flat, row_Q[1] + column, origin, table_L, entry, noise + 3, offset, jitter)
-                now = along * seen + across * yxzw(seen)
-                # One sum instead of a test a number: it is not finite if any position is not.
-                total = before + now
-                store(window, here, before)
-                store(window, here + 3, step * (now - before))
-                for q in range(2, num_frames):
-                    here += 6
-                    seen = _read(flat, row_Q[q] + column, origin, table_L, entry, noise + 3 * q, offset, jitter)
-                    after = along * seen + across * yxzw(seen)
-                    total = total + after
-                    store(window, here, now)
-                    store(window, here + 3, half_step * (after - before))
-                    before, now = now, after
-                store(window, here + 6, now)
-                store(window, here + 9, step * (now - before))
-                is_present = np.isfinite(lane(total, 0) + lane(total, 1) + lane(total, 2))
+            for i in range(coming, coming + ahead, 16):
+                prefetch(flat, i)
+            coming += ahead
+            marker = index_BM[b, m]
+            column = 3 * marker
+            if table_L is not None:
+                entry = start_B[b] + m * 3 * (num_frames + 1)
+                noise = entry + 3
+            if marker < 0:
+                is_present = False
+            elif num_frames == 6:  # ImDy's: all positions stay in registers
+                p0 = _place(flat, row_Q[0] + column, origin, along, across, table_L, entry, noise, offset, jitter)
+                p1 = _place(flat, row_Q[1] + column, origin, along, across, table_L, entry, noise + 3, offset, jitter)
+                p2 = _place(flat, row_Q[2] + column, origin, along, across, table_L, entry, noise + 6, offset, jitter)
+                p3 = _place(flat, row_Q[3] + column, origin, along, across, table_L, entry, noise + 9, offset, jitter)
+                p4 = _place(flat, row_Q[4] + column, origin, along, across, table_L, entry, noise + 12, offset, jitter)
+                p5 = _place(flat, row_Q[5] + column, origin, along, across, table_L, entry, noise + 15, offset, jitter)
+                is_present = _is_finite(((p0 + p1) + (p2 + p3)) + (p4 + p5))
+                if is_present:
+                    _write(tokens, at, p0, step * (p1 - p0), p1, half_step * (p2 - p0), past_cache)
+                    _write(tokens, at + 12, p2, half_step * (p3 - p1), p3, half_step * (p4 - p2), past_cache)
+                    _write(tokens, at + 24, p4, half_step * (p5 - p3), p5, step * (p5 - p4), past_cache)
+            else:
+                total = nothing
+                for q in range(num_frames):
+                    place = _place(
+                        flat, row_Q[q] + column, origin, along, across, table_L, entry, noise + 3 * q, offset, jitter
+                    )
+                    total = total + place
+                    store(place_Q, 4 * (q + 1), place)
+                is_present = _is_finite(total)
+                if is_present:
+                    store(place_Q, 0, load_4(place_Q, 4))
+                    store(place_Q, 4 * (num_frames + 1), load_4(place_Q, 4 * num_frames))
+                    before, now = load_4(place_Q, 0), load_4(place_Q, 4)
+                    for q in range(0, num_frames, 2):
+                        after, second = load_4(place_Q, 4 * (q + 2)), load_4(place_Q, 4 * (q + 3))
+                        velocity = load_4(scale_Q, 4 * q) * (after - before)
+                        next_velocity = load_4(scale_Q, 4 * (q + 1)) * (second - now)
+                        _write(tokens, at + 6 * q, now, velocity, after, next_velocity, past_cache)
+                        before, now = after, second
             if not is_present:
-                for i in range(m * token_size, (m + 1) * token_size):
-                    put(window, i, zero)
+                for q in range(0, num_frames, 2):
+                    _write(tokens, at + 6 * q, nothing, nothing, nothing, nothing, past_cache)
             mask_BM[b, m] = is_present
-        copy_out(tokens, b * window_size, window, window_size, past_cache)
+            at += 6 * num_frames
     finish_stores()
 
 
