@@ -228,6 +228,21 @@ def where_at_least(value: Lanes, least: Lanes, inside: Lanes, outside: Lanes) ->
     return np.where(value >= least, inside, outside)
 
 
+def _build_is_finite(_: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        nothing = builder.fsub(values[0], values[0])  # NaN where infinite or NaN
+        bits = builder.bitcast(builder.fcmp_ordered("ord", nothing, nothing), ir.IntType(value.count))
+        return builder.icmp_unsigned("==", bits, bits.type(-1))
+
+    return types.boolean(value), generate
+
+
+@compiled_as(_build_is_finite)
+def is_finite(value: Lanes) -> bool:
+    """True where every lane is; one comparison and one branch at most."""
+    return bool(np.isfinite(value).all())
+
+
 def _build_multiply_add(_: Any, first: Any, second: Any, third: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         kind = ir.FunctionType(first.llvm, [first.llvm] * 3)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from kernels._lane_memory import finish_stores, load_3, load_4, prefetch, store, store_past_cache
-from kernels._lanes import lane, pack_4, spread_4, xyz_x, yxzw, yz_xy, z_xyz
+from kernels._lanes import is_finite, pack_4, spread_4, xyz_x, yxzw, yz_xy, z_xyz
 from kernels._streaming import is_past_cache
 from kernels._threads import over_rows
 from kernels.windows.reference import Disturbance
@@ -45,12 +45,6 @@ def _write(tokens, at, place, velocity, next_place, next_velocity, past_cache): 
         store(tokens, at, first)
         store(tokens, at + 4, second)
         store(tokens, at + 8, third)
-
-
-@njit(error_model="numpy", inline="always")
-def _is_finite(total):  # noqa: ANN001, ANN202  likewise
-    """One sum instead of a test a number: it is not finite if any position is not."""
-    return np.isfinite(lane(total, 0) + lane(total, 1) + lane(total, 2))
 
 
 @njit(error_model="numpy", inline="always")
@@ -110,11 +104,12 @@ def _fill(
                 p3 = _place(flat, row_Q[3] + column, origin, along, across, table_L, entry, noise + 9, offset, jitter)
                 p4 = _place(flat, row_Q[4] + column, origin, along, across, table_L, entry, noise + 12, offset, jitter)
                 p5 = _place(flat, row_Q[5] + column, origin, along, across, table_L, entry, noise + 15, offset, jitter)
-                is_present = _is_finite(((p0 + p1) + (p2 + p3)) + (p4 + p5))
+                d0, d1, d2, d3, d4, d5 = p1 - p0, p2 - p0, p3 - p1, p4 - p2, p5 - p3, p5 - p4
+                is_present = is_finite(d0 + d3 + d4)  # in which every position takes part
                 if is_present:
-                    _write(tokens, at, p0, step * (p1 - p0), p1, half_step * (p2 - p0), past_cache)
-                    _write(tokens, at + 12, p2, half_step * (p3 - p1), p3, half_step * (p4 - p2), past_cache)
-                    _write(tokens, at + 24, p4, half_step * (p5 - p3), p5, step * (p5 - p4), past_cache)
+                    _write(tokens, at, p0, step * d0, p1, half_step * d1, past_cache)
+                    _write(tokens, at + 12, p2, half_step * d2, p3, half_step * d3, past_cache)
+                    _write(tokens, at + 24, p4, half_step * d4, p5, step * d5, past_cache)
             else:
                 total = nothing
                 for q in range(num_frames):
@@ -123,7 +118,7 @@ def _fill(
                     )
                     total = total + place
                     store(place_Q, 4 * (q + 1), place)
-                is_present = _is_finite(total)
+                is_present = is_finite(total)
                 if is_present:
                     store(place_Q, 0, load_4(place_Q, 4))
                     store(place_Q, 4 * (num_frames + 1), load_4(place_Q, 4 * num_frames))
