@@ -138,14 +138,8 @@ def _permute(*order: int) -> Callable[..., Any]:
 
 @compiled_as(_permute(1, 2, 0, 3))
 def yzxw(value: Lanes) -> Lanes:
-    """Lanes 1, 2, 0, 3: with `zxyw`, what a cross product needs."""
+    """Lanes 1, 2, 0, 3: what a cross product needs."""
     return value[[1, 2, 0, 3]]
-
-
-@compiled_as(_permute(2, 0, 1, 3))
-def zxyw(value: Lanes) -> Lanes:
-    """Lanes 2, 0, 1, 3."""
-    return value[[2, 0, 1, 3]]
 
 
 @compiled_as(_permute(1, 0, 2, 3))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-_TURNS = 8
+_TURNS = 4
 """Pieces a thread of a large call: a core that others slow down, or a thread that wakes late, takes fewer."""
 _pool: ThreadPoolExecutor | None = None
 _limit: int | None = None

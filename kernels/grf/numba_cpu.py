@@ -10,7 +10,7 @@ import numpy as np
 
 from kernels._check import as_unsigned
 from kernels._lane_memory import finish_stores, load_3, load_4, put, put_2, put_3, store, take
-from kernels._lanes import as_in, lane, pack_4, spread_4, where_at_least, wide, with_lane, yxzw, yzxw, zxyw
+from kernels._lanes import as_in, lane, pack_4, spread_4, where_at_least, wide, with_lane, yxzw, yzxw
 from kernels._streaming import copy_out, fill, is_past_cache
 from kernels._threads import over_rows
 from kernels.grf.reference import MIN_FORCE, GroundReaction
@@ -40,7 +40,7 @@ def aggregate_contacts(
         _aggregate, num_frames, _LEAST_ITEMS // (num_bodies + 4 * contacts) + 1,
         np.ascontiguousarray(position).reshape(-1), np.ascontiguousarray(force).reshape(-1),
         None if torque is None else np.ascontiguousarray(torque).reshape(-1),
-        as_unsigned(np.ascontiguousarray(body)), offsets.astype(np.int64, copy=False), min_force, num_bodies,
+        as_unsigned(np.ascontiguousarray(body)), np.ascontiguousarray(offsets, np.int64), min_force, num_bodies,
         out.force.reshape(-1), out.cop.reshape(-1), out.free_moment.reshape(-1), out.contact.reshape(-1).view(np.uint8),
         is_past_cache(*out),
     )  # fmt: skip

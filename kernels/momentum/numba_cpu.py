@@ -19,8 +19,8 @@ _LEAST_NUMBERS = 1 << 16
 """Torque components that are worth a thread."""
 _COLUMNS = 24
 """Components whose sums are kept in registers: three of eight numbers, which divide the 69 of 23 joints best."""
-_AHEAD = 1024
-"""Least number of torque components between what is summed and what is fetched."""
+_AHEAD = 512
+"""Torque components between what is summed and what is fetched."""
 _ROWS = 16
 """Transitions that leave the cache together."""
 
@@ -49,12 +49,11 @@ def _integrate_registers(
 ) -> None:  # fmt: skip
     """Plain float64 sums, twice the precision of the terms; the last columns are summed again with those before them."""
     h_8 = spread_8(step)
-    ahead = max(_AHEAD, substeps * width)
     rows = np.empty(_ROWS * width, np.float32)
     for start in range(first_row, last_row, _ROWS):
         stop = min(start + _ROWS, last_row)
         for t in range(start, stop):
-            coming = t * substeps * width + ahead  # in the order of memory, whatever the order of the sums
+            coming = t * substeps * width + _AHEAD  # in the order of memory, whatever the order of the sums
             for column in range(0, width, _COLUMNS):
                 d = min(column, width - _COLUMNS)
                 low, middle, high = spread_8(0.0), spread_8(0.0), spread_8(0.0)

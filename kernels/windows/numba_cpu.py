@@ -1,15 +1,17 @@
 """Flat frames to canonical windows, compiled: one pass over the markers that a window keeps, no temporary arrays.
 
 A position is one register of three numbers and a spare: two of them are added and turned as quickly as two numbers.
-Positions of a token stay in registers until their differences are written, with the first two and the last frame outside
-the loop. A window's tokens are put together in the first cache, while the markers of the next window are on their way to
-it, and leave in one piece.
+Positions of a token stay in registers until it is known to be whole; its frames, six numbers each, are then packed two by two
+into three registers and written, past the caches where the batch is large. Meanwhile the frames of the next window are on
+their way to the first cache.
 
 Axis legend: G flat frames, P markers a frame, B windows, M tokens a window, Q = 2 W + 2 frames a window, W = half_width
 before t and after t + 1, F = 6 Q features.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -25,11 +27,11 @@ _LEAST_TOKENS = 4096
 
 
 @njit(error_model="numpy", inline="always")
-def _place(flat, first, origin, along, across, table_L, entry, noise, offset, jitter):  # noqa: ANN001, ANN202  compiled into its caller
+def _place(flat, first, origin, along, across, table_L, entry, q, offset, jitter):  # noqa: ANN001, ANN202  compiled into its caller
     """A position in the window's frame."""
     seen = load_3(flat, first) - origin
     if table_L is not None:  # decided when compiling: None has a type of its own
-        seen = seen + (offset * load_3(table_L, entry) + jitter * load_3(table_L, noise))
+        seen = seen + (offset * load_3(table_L, entry) + jitter * load_3(table_L, entry + 3 + 3 * q))
     return along * seen + across * yxzw(seen)
 
 
@@ -55,6 +57,64 @@ def _find_rows(row_Q, frame, order_BQ, b, half_width, num_markers):  # noqa: ANN
         row_Q[q] = (frame - half_width + shown) * num_markers * 3
 
 
+@njit(error_model="numpy", inline="always")
+def _fetch(flat, index_BM, b, m, first, num_markers, num_frames, share):  # noqa: ANN001, ANN202  likewise
+    """Window b on its way to the cache: its frames lie together, fetched a share a token, or of many markers those shown."""
+    if share <= 16 * num_frames:
+        for i in range(first + m * share, first + (m + 1) * share, 16):
+            prefetch(flat, i)
+    else:
+        for q in range(num_frames):
+            prefetch(flat, first + 3 * (q * num_markers + index_BM[b, m]))
+
+
+@njit(error_model="numpy", inline="always")
+def _show_six(
+    flat: Any, row_Q: Any, column: Any, origin: Any, along: Any, across: Any, table_L: Any, entry: Any, offset: Any,
+    jitter: Any, step: Any, half_step: Any, tokens: Any, at: Any, past_cache: Any,
+) -> bool:  # fmt: skip
+    """Write a token of ImDy's six frames, whose positions stay in registers; False, and nothing written, if it has a gap."""
+    p0 = _place(flat, row_Q[0] + column, origin, along, across, table_L, entry, 0, offset, jitter)
+    p1 = _place(flat, row_Q[1] + column, origin, along, across, table_L, entry, 1, offset, jitter)
+    p2 = _place(flat, row_Q[2] + column, origin, along, across, table_L, entry, 2, offset, jitter)
+    p3 = _place(flat, row_Q[3] + column, origin, along, across, table_L, entry, 3, offset, jitter)
+    p4 = _place(flat, row_Q[4] + column, origin, along, across, table_L, entry, 4, offset, jitter)
+    p5 = _place(flat, row_Q[5] + column, origin, along, across, table_L, entry, 5, offset, jitter)
+    d0, d1, d2, d3, d4, d5 = p1 - p0, p2 - p0, p3 - p1, p4 - p2, p5 - p3, p5 - p4
+    is_present = is_finite(d0 + d3 + d4)  # in which every position takes part
+    if is_present:
+        _write(tokens, at, p0, step * d0, p1, half_step * d1, past_cache)
+        _write(tokens, at + 12, p2, half_step * d2, p3, half_step * d3, past_cache)
+        _write(tokens, at + 24, p4, half_step * d4, p5, step * d5, past_cache)
+    return is_present
+
+
+@njit(error_model="numpy", inline="always")
+def _show(
+    flat: Any, row_Q: Any, column: Any, origin: Any, along: Any, across: Any, table_L: Any, entry: Any, offset: Any,
+    jitter: Any, scale_Q: Any, place_Q: Any, tokens: Any, at: Any, past_cache: Any,
+) -> bool:  # fmt: skip
+    """The same for any number of frames, with positions in the first cache, the first and the last of them twice."""
+    num_frames = len(row_Q)
+    total = origin - origin
+    for q in range(num_frames):
+        place = _place(flat, row_Q[q] + column, origin, along, across, table_L, entry, q, offset, jitter)
+        total = total + place
+        store(place_Q, 4 * (q + 1), place)
+    is_present = is_finite(total)
+    if is_present:
+        store(place_Q, 0, load_4(place_Q, 4))
+        store(place_Q, 4 * (num_frames + 1), load_4(place_Q, 4 * num_frames))
+        before, now = load_4(place_Q, 0), load_4(place_Q, 4)
+        for q in range(0, num_frames, 2):
+            after, second = load_4(place_Q, 4 * (q + 2)), load_4(place_Q, 4 * (q + 3))
+            velocity = load_4(scale_Q, 4 * q) * (after - before)
+            next_velocity = load_4(scale_Q, 4 * (q + 1)) * (second - now)
+            _write(tokens, at + 6 * q, now, velocity, after, next_velocity, past_cache)
+            before, now = after, second
+    return is_present
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fill(
     first_window: int, last_window: int, flat: np.ndarray, num_markers: int, frame_B: np.ndarray, index_BM: np.ndarray,
@@ -71,14 +131,14 @@ def _fill(
     scale_Q = np.empty(4 * num_frames, flat.dtype)
     for q in range(num_frames):
         store(scale_Q, 4 * q, step if q in (0, num_frames - 1) else half_step)
-    offset, jitter, entry, noise = spread_4(zero), spread_4(zero), 0, 0
+    offset, jitter, entry = spread_4(zero), spread_4(zero), 0
     row_Q = np.empty(num_frames, np.int64)
-    place_Q = np.empty(4 * (num_frames + 2), flat.dtype)  # the first and the last position stand twice
-    block = 3 * num_markers * num_frames
-    ahead = -(-block // max(num_tokens, 1) // 16) * 16
+    place_Q = np.empty(4 * (num_frames + 2), flat.dtype)
+    share = -(-3 * num_markers * num_frames // max(num_tokens, 1) // 16) * 16
     at = first_window * num_tokens * 6 * num_frames
     for b in range(first_window, last_window):
-        coming = (frame_B[min(b + 1, last_window - 1)] - half_width) * num_markers * 3
+        next_b = min(b + 1, last_window - 1)
+        coming = (frame_B[next_b] - half_width) * num_markers * 3
         _find_rows(row_Q, frame_B[b], order_BQ, b, half_width, num_markers)
         c, s = kind(np.cos(heading_B[b])), kind(np.sin(heading_B[b]))
         side = kind(-1.0 if is_mirrored_B[b] else 1.0)
@@ -87,48 +147,22 @@ def _fill(
         if table_L is not None:
             offset, jitter = spread_4(offset_B[b]), spread_4(jitter_B[b])
         for m in range(num_tokens):
-            for i in range(coming, coming + ahead, 16):
-                prefetch(flat, i)
-            coming += ahead
+            _fetch(flat, index_BM, next_b, m, coming, num_markers, num_frames, share)
             marker = index_BM[b, m]
-            column = 3 * marker
             if table_L is not None:
                 entry = start_B[b] + m * 3 * (num_frames + 1)
-                noise = entry + 3
             if marker < 0:
                 is_present = False
-            elif num_frames == 6:  # ImDy's: all positions stay in registers
-                p0 = _place(flat, row_Q[0] + column, origin, along, across, table_L, entry, noise, offset, jitter)
-                p1 = _place(flat, row_Q[1] + column, origin, along, across, table_L, entry, noise + 3, offset, jitter)
-                p2 = _place(flat, row_Q[2] + column, origin, along, across, table_L, entry, noise + 6, offset, jitter)
-                p3 = _place(flat, row_Q[3] + column, origin, along, across, table_L, entry, noise + 9, offset, jitter)
-                p4 = _place(flat, row_Q[4] + column, origin, along, across, table_L, entry, noise + 12, offset, jitter)
-                p5 = _place(flat, row_Q[5] + column, origin, along, across, table_L, entry, noise + 15, offset, jitter)
-                d0, d1, d2, d3, d4, d5 = p1 - p0, p2 - p0, p3 - p1, p4 - p2, p5 - p3, p5 - p4
-                is_present = is_finite(d0 + d3 + d4)  # in which every position takes part
-                if is_present:
-                    _write(tokens, at, p0, step * d0, p1, half_step * d1, past_cache)
-                    _write(tokens, at + 12, p2, half_step * d2, p3, half_step * d3, past_cache)
-                    _write(tokens, at + 24, p4, half_step * d4, p5, step * d5, past_cache)
+            elif num_frames == 6:
+                is_present = _show_six(
+                    flat, row_Q, 3 * marker, origin, along, across, table_L, entry, offset, jitter, step, half_step,
+                    tokens, at, past_cache,
+                )  # fmt: skip
             else:
-                total = nothing
-                for q in range(num_frames):
-                    place = _place(
-                        flat, row_Q[q] + column, origin, along, across, table_L, entry, noise + 3 * q, offset, jitter
-                    )
-                    total = total + place
-                    store(place_Q, 4 * (q + 1), place)
-                is_present = is_finite(total)
-                if is_present:
-                    store(place_Q, 0, load_4(place_Q, 4))
-                    store(place_Q, 4 * (num_frames + 1), load_4(place_Q, 4 * num_frames))
-                    before, now = load_4(place_Q, 0), load_4(place_Q, 4)
-                    for q in range(0, num_frames, 2):
-                        after, second = load_4(place_Q, 4 * (q + 2)), load_4(place_Q, 4 * (q + 3))
-                        velocity = load_4(scale_Q, 4 * q) * (after - before)
-                        next_velocity = load_4(scale_Q, 4 * (q + 1)) * (second - now)
-                        _write(tokens, at + 6 * q, now, velocity, after, next_velocity, past_cache)
-                        before, now = after, second
+                is_present = _show(
+                    flat, row_Q, 3 * marker, origin, along, across, table_L, entry, offset, jitter, scale_Q, place_Q,
+                    tokens, at, past_cache,
+                )  # fmt: skip
             if not is_present:
                 for q in range(0, num_frames, 2):
                     _write(tokens, at + 6 * q, nothing, nothing, nothing, nothing, past_cache)
@@ -164,5 +198,5 @@ def make_tokens(
         marker_pos.reshape(-1), marker_pos.shape[1], frame.astype(np.int64, copy=False),
         index.astype(np.int32, copy=False), origin.astype(dtype, copy=False), heading, is_mirrored,
         np.zeros((0, 0), np.int64) if order is None else order.astype(np.int64, copy=False), *noise, half_width, rate,
-        tokens.reshape(-1), mask, is_past_cache(tokens),
+        tokens.reshape(-1), mask, is_past_cache(tokens) and tokens.ctypes.data % 16 == 0,
     )  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import harness
 from bench.harness import Case, Contender, WrongResult, append_rows, measure, read_rows, table
 from bench.machine import Machine, measure_machine
 
@@ -69,7 +70,17 @@ def test_contenders_take_turns_and_each_starts_a_round() -> None:
     measure(
         Case(kernel="k", name="c", items=1, unit="x"), contenders, machine=MACHINE, rounds=3, sample_seconds=0
     )  # fmt: skip
-    assert "".join(calls[-9:]) == "abcbcacab"
+    assert "".join(calls[-18:]) == "aabbccbbccaaccaabb"  # each first once untimed
+
+
+def test_a_long_call_is_not_made_twice_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its one call, which woke its threads itself, is the sample."""
+    monkeypatch.setattr(harness, "_LONG_SECONDS", 0.001)
+    calls: list[str] = []
+    contender = Contender(impl="long", run=sleeper(0.002, calls, "x"), check=right)
+    case = Case(kernel="k", name="c", items=1, unit="x")
+    (row,) = measure(case, [contender], machine=MACHINE, rounds=3, sample_seconds=0)
+    assert len(calls) == 2 + 3 and row.median_s >= 0.002
 
 
 def test_repeated_names_and_too_few_rounds_are_refused() -> None:

@@ -8,6 +8,7 @@ from kernels import _streaming
 from kernels._lane_memory import finish_stores, load_3, load_4, load_8, prefetch, put, put_2, put_3, store, take
 from kernels._lanes import (
     as_in,
+    is_finite,
     lane,
     multiply_add,
     pack_4,
@@ -16,9 +17,11 @@ from kernels._lanes import (
     where_at_least,
     wide,
     with_lane,
+    xyz_x,
     yxzw,
+    yz_xy,
     yzxw,
-    zxyw,
+    z_xyz,
 )
 
 
@@ -26,7 +29,7 @@ from kernels._lanes import (
 def _use_all(flat: np.ndarray, out: np.ndarray) -> float:
     two = spread_4(flat.dtype.type(2.0))
     store(out, 0, load_4(flat, 1) * two - load_3(flat, 1))
-    store(out, 4, yzxw(load_4(flat, 0)) + zxyw(load_4(flat, 4)))
+    store(out, 4, yzxw(load_4(flat, 0)) + yzxw(load_4(flat, 4)))
     store(out, 8, yxzw(load_4(flat, 0)) / two)
     store(out, 12, as_in(out, wide(load_8(flat, 2)) * spread_8(3.0)))
     put_2(out, 20, load_4(flat, 5))
@@ -35,6 +38,12 @@ def _use_all(flat: np.ndarray, out: np.ndarray) -> float:
     store(out, 26, multiply_add(two, load_4(flat, 1), pack_4(flat[0], flat[1], flat[2], flat[3])))
     missing = pack_4(flat[0], flat[9], flat[4], flat[9])
     store(out, 30, where_at_least(missing, two, load_4(flat, 4), load_4(flat, 0)))
+    low, high = load_4(flat, 1), load_4(flat, 5)
+    store(out, 34, xyz_x(low, high))
+    store(out, 38, yz_xy(low, high))
+    store(out, 42, z_xyz(low, high))
+    put(out, 46, is_finite(low))
+    put(out, 47, is_finite(load_4(flat, 6)))
     prefetch(flat, -1000)
     prefetch(flat, 10**6)
     finish_stores()
@@ -46,10 +55,11 @@ def test_every_register_function_does_what_it_says(dtype: str) -> None:
     """Worked by hand on 0 to 9, the last one NaN; numbers behind the last that is written stay as they are."""
     flat = np.arange(10.0).astype(dtype)
     flat[9] = np.nan
-    out = np.full(36, -1.0, dtype)
+    out = np.full(49, -1.0, dtype)
     assert _use_all(flat[:], out) == 5.0
-    expected = [1, 2, 3, 8, 7, 6, 5, 10, 0.5, 0, 1, 1.5]  # of the first three a zero is subtracted in the last lane
-    expected += [3.0 * value for value in range(2, 9)] + [np.nan, 5, 6, 5, 0, 7, 7, 2, 5, 8, 11, 0, 1, 6, 3, -1, -1]
+    expected = [1, 2, 3, 8, 6, 8, 4, 10, 0.5, 0, 1, 1.5]  # of the first three a zero is subtracted in the last lane
+    expected += [3.0 * value for value in range(2, 9)] + [np.nan, 5, 6, 5, 0, 7, 7, 2, 5, 8, 11, 0, 1, 6, 3]
+    expected += [1, 2, 3, 5, 2, 3, 5, 6, 3, 5, 6, 7, 1, 0, -1]
     np.testing.assert_array_equal(out, np.array(expected, dtype))
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kernels import _threads
+from kernels import _streaming, _threads
 from kernels.windows import Disturbance, DrawConfig, Draws, draw_windows, draws, make_tokens, numba_cpu
 from kernels.windows.cases import CASES, Case, make
 
@@ -157,6 +157,20 @@ def test_strided_draws_and_noise_tables_are_read():
     wide = arguments | {key: np.repeat(arguments[key], 2, axis=0)[::2] for key in names}
     found, _ = make_tokens(**wide | {"disturbance": Disturbance(**twice)})
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", ["prime", "four", "plain"])
+@pytest.mark.parametrize("odd", [0, 1, 3])
+def test_tokens_written_past_the_caches_are_the_same_at_any_address(monkeypatch, name, odd):
+    """Also into an array that does not begin at a multiple of 16 bytes; nothing around it is touched."""
+    arguments = make(next(case for case in CASES if case.name == name))
+    expected, mask = make_tokens(**arguments)
+    monkeypatch.setattr(_streaming, "_CACHED_BYTES", -1)
+    room = np.full(expected.size + 8, np.nan, expected.dtype)
+    tokens = room[odd : odd + expected.size].reshape(expected.shape)
+    make_tokens(**arguments, out=(tokens, np.empty_like(mask)))
+    np.testing.assert_array_equal(tokens, expected)
+    assert np.isnan(room[:odd]).all() and np.isnan(room[odd + expected.size :]).all()
 
 
 def test_threads_change_no_bit(monkeypatch):
