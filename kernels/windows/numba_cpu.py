@@ -11,8 +11,6 @@ before t and after t + 1, F = 6 Q features.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import njit
 
@@ -58,65 +56,15 @@ def _find_rows(row_Q, frame, order_BQ, b, half_width, num_markers):  # noqa: ANN
 
 
 @njit(error_model="numpy", inline="always")
-def _fetch(flat, index_BM, b, m, first, num_markers, num_frames, share):  # noqa: ANN001, ANN202  likewise
-    """Window b on its way to the cache: its frames lie together, fetched a share a token, or of many markers those shown."""
-    if share <= 16 * num_frames:
-        for i in range(first + m * share, first + (m + 1) * share, 16):
-            prefetch(flat, i)
-    else:
-        for q in range(num_frames):
-            prefetch(flat, first + 3 * (q * num_markers + index_BM[b, m]))
-
-
-@njit(error_model="numpy", inline="always")
-def _show_six(
-    flat: Any, row_Q: Any, column: Any, origin: Any, along: Any, across: Any, table_L: Any, entry: Any, offset: Any,
-    jitter: Any, step: Any, half_step: Any, tokens: Any, at: Any, past_cache: Any,
-) -> bool:  # fmt: skip
-    """Write a token of ImDy's six frames, whose positions stay in registers; False, and nothing written, if it has a gap."""
-    p0 = _place(flat, row_Q[0] + column, origin, along, across, table_L, entry, 0, offset, jitter)
-    p1 = _place(flat, row_Q[1] + column, origin, along, across, table_L, entry, 1, offset, jitter)
-    p2 = _place(flat, row_Q[2] + column, origin, along, across, table_L, entry, 2, offset, jitter)
-    p3 = _place(flat, row_Q[3] + column, origin, along, across, table_L, entry, 3, offset, jitter)
-    p4 = _place(flat, row_Q[4] + column, origin, along, across, table_L, entry, 4, offset, jitter)
-    p5 = _place(flat, row_Q[5] + column, origin, along, across, table_L, entry, 5, offset, jitter)
-    d0, d1, d2, d3, d4, d5 = p1 - p0, p2 - p0, p3 - p1, p4 - p2, p5 - p3, p5 - p4
-    is_present = is_finite(d0 + d3 + d4)  # in which every position takes part
-    if is_present:
-        _write(tokens, at, p0, step * d0, p1, half_step * d1, past_cache)
-        _write(tokens, at + 12, p2, half_step * d2, p3, half_step * d3, past_cache)
-        _write(tokens, at + 24, p4, half_step * d4, p5, step * d5, past_cache)
-    return is_present
-
-
-@njit(error_model="numpy", inline="always")
-def _show(
-    flat: Any, row_Q: Any, column: Any, origin: Any, along: Any, across: Any, table_L: Any, entry: Any, offset: Any,
-    jitter: Any, scale_Q: Any, place_Q: Any, tokens: Any, at: Any, past_cache: Any,
-) -> bool:  # fmt: skip
-    """The same for any number of frames, with positions in the first cache, the first and the last of them twice."""
-    num_frames = len(row_Q)
-    total = origin - origin
-    for q in range(num_frames):
-        place = _place(flat, row_Q[q] + column, origin, along, across, table_L, entry, q, offset, jitter)
-        total = total + place
-        store(place_Q, 4 * (q + 1), place)
-    is_present = is_finite(total)
-    if is_present:
-        store(place_Q, 0, load_4(place_Q, 4))
-        store(place_Q, 4 * (num_frames + 1), load_4(place_Q, 4 * num_frames))
-        before, now = load_4(place_Q, 0), load_4(place_Q, 4)
-        for q in range(0, num_frames, 2):
-            after, second = load_4(place_Q, 4 * (q + 2)), load_4(place_Q, 4 * (q + 3))
-            velocity = load_4(scale_Q, 4 * q) * (after - before)
-            next_velocity = load_4(scale_Q, 4 * (q + 1)) * (second - now)
-            _write(tokens, at + 6 * q, now, velocity, after, next_velocity, past_cache)
-            before, now = after, second
-    return is_present
+def _write_six(tokens, at, p0, p1, p2, p3, p4, p5, step, half_step, past_cache):  # noqa: ANN001, ANN202  likewise
+    """A token of ImDy's six frames."""
+    _write(tokens, at, p0, step * (p1 - p0), p1, half_step * (p2 - p0), past_cache)
+    _write(tokens, at + 12, p2, half_step * (p3 - p1), p3, half_step * (p4 - p2), past_cache)
+    _write(tokens, at + 24, p4, half_step * (p5 - p3), p5, step * (p5 - p4), past_cache)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _fill(
+def _fill(  # noqa: PLR0915  loops in functions of their own would count references to arrays in every round
     first_window: int, last_window: int, flat: np.ndarray, num_markers: int, frame_B: np.ndarray, index_BM: np.ndarray,
     origin_B3: np.ndarray, heading_B: np.ndarray, is_mirrored_B: np.ndarray, order_BQ: np.ndarray,
     table_L: np.ndarray | None, start_B: np.ndarray, offset_B: np.ndarray, jitter_B: np.ndarray, half_width: int, rate: float,
@@ -133,7 +81,8 @@ def _fill(
         store(scale_Q, 4 * q, step if q in (0, num_frames - 1) else half_step)
     offset, jitter, entry = spread_4(zero), spread_4(zero), 0
     row_Q = np.empty(num_frames, np.int64)
-    place_Q = np.empty(4 * (num_frames + 2), flat.dtype)
+    place_Q = np.empty(4 * (num_frames + 2), flat.dtype)  # the first and the last position stand twice
+    # A window's frames lie together: fetched a share a token, or, where few of many markers are shown, these alone.
     share = -(-3 * num_markers * num_frames // max(num_tokens, 1) // 16) * 16
     at = first_window * num_tokens * 6 * num_frames
     for b in range(first_window, last_window):
@@ -147,22 +96,45 @@ def _fill(
         if table_L is not None:
             offset, jitter = spread_4(offset_B[b]), spread_4(jitter_B[b])
         for m in range(num_tokens):
-            _fetch(flat, index_BM, next_b, m, coming, num_markers, num_frames, share)
+            if share <= 16 * num_frames:
+                for i in range(coming + m * share, coming + (m + 1) * share, 16):
+                    prefetch(flat, i)
+            else:
+                for q in range(num_frames):
+                    prefetch(flat, coming + 3 * (q * num_markers + index_BM[next_b, m]))
             marker = index_BM[b, m]
             if table_L is not None:
                 entry = start_B[b] + m * 3 * (num_frames + 1)
-            if marker < 0:
-                is_present = False
-            elif num_frames == 6:
-                is_present = _show_six(
-                    flat, row_Q, 3 * marker, origin, along, across, table_L, entry, offset, jitter, step, half_step,
-                    tokens, at, past_cache,
-                )  # fmt: skip
-            else:
-                is_present = _show(
-                    flat, row_Q, 3 * marker, origin, along, across, table_L, entry, offset, jitter, scale_Q, place_Q,
-                    tokens, at, past_cache,
-                )  # fmt: skip
+            is_present = marker >= 0
+            if is_present and num_frames == 6:  # ImDy's: positions stay in registers
+                p0 = _place(flat, row_Q[0] + 3 * marker, origin, along, across, table_L, entry, 0, offset, jitter)
+                p1 = _place(flat, row_Q[1] + 3 * marker, origin, along, across, table_L, entry, 1, offset, jitter)
+                p2 = _place(flat, row_Q[2] + 3 * marker, origin, along, across, table_L, entry, 2, offset, jitter)
+                p3 = _place(flat, row_Q[3] + 3 * marker, origin, along, across, table_L, entry, 3, offset, jitter)
+                p4 = _place(flat, row_Q[4] + 3 * marker, origin, along, across, table_L, entry, 4, offset, jitter)
+                p5 = _place(flat, row_Q[5] + 3 * marker, origin, along, across, table_L, entry, 5, offset, jitter)
+                is_present = is_finite((p1 - p0) + (p4 - p2) + (p5 - p3))  # in which every position takes part
+                if is_present:
+                    _write_six(tokens, at, p0, p1, p2, p3, p4, p5, step, half_step, past_cache)
+            elif is_present:
+                total = nothing
+                for q in range(num_frames):
+                    place = _place(
+                        flat, row_Q[q] + 3 * marker, origin, along, across, table_L, entry, q, offset, jitter
+                    )
+                    total = total + place
+                    store(place_Q, 4 * (q + 1), place)
+                is_present = is_finite(total)
+                if is_present:
+                    store(place_Q, 0, load_4(place_Q, 4))
+                    store(place_Q, 4 * (num_frames + 1), load_4(place_Q, 4 * num_frames))
+                    before, now = load_4(place_Q, 0), load_4(place_Q, 4)
+                    for q in range(0, num_frames, 2):
+                        after, second = load_4(place_Q, 4 * (q + 2)), load_4(place_Q, 4 * (q + 3))
+                        velocity = load_4(scale_Q, 4 * q) * (after - before)
+                        next_velocity = load_4(scale_Q, 4 * (q + 1)) * (second - now)
+                        _write(tokens, at + 6 * q, now, velocity, after, next_velocity, past_cache)
+                        before, now = after, second
             if not is_present:
                 for q in range(0, num_frames, 2):
                     _write(tokens, at + 6 * q, nothing, nothing, nothing, nothing, past_cache)
