@@ -26,6 +26,12 @@ class JointGains:
         """The values in the order of the coordinates, shape (17,)."""
         return np.array([getattr(self, name.split("_")[0]) for name in COORDINATES])
 
+    def times(self, factor: float) -> JointGains:
+        """All values multiplied by a factor."""
+        return JointGains(
+            trunk=factor * self.trunk, hip=factor * self.hip, knee=factor * self.knee, ankle=factor * self.ankle
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhysicsConfig:

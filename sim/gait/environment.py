@@ -11,6 +11,7 @@ Axis legend: B environments, S substeps, F = 2 feet (left, right).
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -97,7 +98,8 @@ class GaitEnvironment:
     def _prepare_expert(self) -> None:
         """Everything of the expert that a step compares with, by frame."""
         expert, kinetic = self.expert, self.config.reward.kinetic
-        self._features, line, _ = motion_features(expert.body, expert.qpos, expert.qvel)
+        features, line, facing = motion_features(expert.body, expert.qpos, expert.qvel)
+        self._features = self._compared(features, facing)
         clip = np.linspace(0.0, 1.0, expert.num_frames)
         self._phase = expert.phase if self.config.phase == "cycle" else clip
         self._middle = expert.qpos[:, 7:].mean(axis=0)
@@ -108,6 +110,10 @@ class GaitEnvironment:
         cop = center_of_pressure(wrench, lowest=kinetic.force_threshold)
         self._loaded = np.nan_to_num(wrench[..., 2]) > kinetic.force_threshold
         self._cop = line.along(cop) if kinetic.cop_frame == "foot" else cop[..., 0] - expert.qpos[:, None, 0]
+
+    def _compared(self, features: MotionFeatures, facing: np.ndarray) -> MotionFeatures:
+        """Features as rewards compare them: the pelvis's orientation with its heading where that counts."""
+        return features if self.config.is_heading_free else dataclasses.replace(features, tilt=facing @ features.tilt)
 
     def reset(self, seed: int) -> np.ndarray:
         """Start all environments at random frames of the expert; the seed fixes all that follows.
@@ -130,6 +136,20 @@ class GaitEnvironment:
                 f"with {frames.min()} to {frames.max()}"
             )
         self._place(np.arange(self.num_envs), frames)
+        return self._observe()
+
+    def reset_to(self, frames: np.ndarray, qpos: np.ndarray, qvel: np.ndarray) -> np.ndarray:
+        """Start the environments in given states: frames (B,) of the expert, positions (B, 24), velocities (B, 23).
+
+        Raises:
+            ValueError: as `reset_at`, or states of another shape.
+        """
+        self.reset_at(frames)
+        if qpos.shape != self.qpos.shape or qvel.shape != self.qvel.shape:
+            raise ValueError(
+                f"states: expected shapes {self.qpos.shape} and {self.qvel.shape}, got {qpos.shape} and {qvel.shape}"
+            )
+        self._state[:, 1 : 1 + NUM_QPOS], self._state[:, 1 + NUM_QPOS :] = qpos, qvel
         return self._observe()
 
     def _random_frames(self, count: int) -> np.ndarray:
@@ -222,6 +242,8 @@ class GaitEnvironment:
         self._state[:, 1 + NUM_QPOS :] = record.qvel[:, -1]
         reward, info, features = self._reward(record, action)
         terminated = (self.qpos[:, 2] < self._lowest) | ~record.is_sound
+        if self.config.stray_limit is not None:
+            terminated |= features.farthest_from(self._features.end_effector[self._frame]) > self.config.stray_limit
         truncated = (self._frame >= self.expert.num_frames - 1) | (self._age >= self.config.episode_steps)
         truncated &= ~terminated
         observation = self._observation(features)
@@ -291,12 +313,12 @@ class GaitEnvironment:
         self, record: StepRecord, action: np.ndarray
     ) -> tuple[np.ndarray, dict[str, np.ndarray], MotionFeatures]:
         config, gait, at = self.config.reward, self.gait, self._frame
-        features, line, _ = motion_features(gait.body, self.qpos, self.qvel)
+        features, line, facing = motion_features(gait.body, self.qpos, self.qvel)
         wanted = MotionFeatures(
             **{name: getattr(self._features, name)[at] for name in MotionFeatures.__dataclass_fields__}
         )
         residual_action = action[:, NUM_COORDINATES:] * self.residual_factor
-        terms = kinematic_terms(features, wanted, residual_action, config.kinematic)
+        terms = kinematic_terms(self._compared(features, facing), wanted, residual_action, config.kinematic)
         kinematic = kinematic_reward(terms, config.kinematic)
         wrench = record.ground.mean(axis=1)
         kinetic = config.kinetic

@@ -35,11 +35,15 @@ class EnvironmentConfig:
     """φ of the state. `cycle`: from right heel strike to right heel strike, so that all cycles share one policy. `clip`: over the
     whole trial, as RFC has it. Not in the paper ('normalized gait phase')."""
     is_heading_free: bool = True
-    """Show the pelvis's orientation without its heading (RFC), so that walking direction does not matter."""
+    """Show and reward the pelvis's orientation without its heading (RFC), so that walking direction does not matter, and drifts.
+    False: with it, as the paper's state is written (q without horizontal position), so that a walker can keep its direction."""
     episode_steps: int = 200
     """Control steps after which an episode is cut (RFC); the end of the expert cuts it too."""
     fall_margin: float = 0.1
     """An episode ends where the pelvis is this much below the expert's lowest [m] (RFC)."""
+    stray_limit: float | None = None
+    """An episode also ends where the trunk's or a foot's point, relative to the pelvis and its heading, is further from the
+    expert's than this [m]: what follows teaches nothing about walking. None: it ends at falls only, as the paper's."""
     deepest_start: float = 0.005
     """Deepest that a contact point may begin under the ground [m]: the start is raised to that, since a rigid foot under a
     measured toe-off reaches centimetres into the floor."""

@@ -211,3 +211,24 @@ def test_actions_that_are_not_finite_are_refused(environment):
 def test_an_expert_of_another_rate_is_refused(expert):
     with pytest.raises(ValueError, match="30 Hz"):
         GaitEnvironment(dataclasses.replace(expert, rate=60.0))
+
+
+def test_walkers_that_stray_are_stopped(expert):
+    moves = actions(GaitEnvironment(expert, num_envs=5), 30, size=1.5)
+    ends = {}
+    for limit in (None, 0.1):
+        environment = GaitEnvironment(expert, EnvironmentConfig(target="relative", stray_limit=limit), num_envs=5)
+        environment.reset(0)
+        ended = np.zeros(5, dtype=bool)
+        for action in moves[:5]:
+            _, _, terminated, _, info = environment.step(action)
+            strayed = info["end_effector"] < np.exp(
+                -20.0 * 3 * 0.1**2
+            )  # further than 0.1 m even if all three are alike
+            if limit is not None:
+                assert terminated[strayed].all()
+                assert not terminated[info["end_effector"] > np.exp(-20.0 * 0.1**2)].any()
+            ended |= terminated
+        ends[limit] = ended.sum()
+        environment.close()
+    assert ends[0.1] > ends[None]
