@@ -101,7 +101,7 @@ def fast() -> GaitPreset:
             ppo_presets.fast(), iteration_steps=4096, minibatch=512, policy_rate=4e-5, target_kl=0.02, checkpoint_every=25,
             network=NetworkConfig(hidden=(256, 128), log_std=-2.0),
         ),
-        pretrain_iterations=100, finetune_iterations=75, warm_start=WarmStart(),
+        pretrain_iterations=100, finetune_iterations=150, warm_start=WarmStart(),
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """The recorded sweep behind the defaults that the paper leaves out: `python -m sim.gait.sweep --expert FILE`.
 
-Every variant changes one thing of the `fast` preset, trains it for the same few steps on R^k, lets the mean policy walk the
-trial, and becomes a row of `docs/results/gait_sweep.csv`: what was changed, how far it came, how it walks. Short runs from one
-seed: they rank settings by how fast they learn, and say little about where long trainings end.
+Every variant changes one thing of the `fast` preset, begins with a short warm start (unless that is what it leaves out), trains
+for the same few steps on R^k, lets the mean policy walk the trial, and becomes a row of `docs/results/gait_sweep.csv`: what was
+changed, how far it came, how it walks. Short runs from one seed: they rank settings by how fast they learn, and say little about
+where long trainings end.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import io
 import logging
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +27,13 @@ from sim.gait.arms import GaitPreset, fast, make_environment
 from sim.gait.config import PhysicsConfig
 from sim.gait.environment_config import EnvironmentConfig
 from sim.gait.expert_file import Expert, load_expert
+from sim.gait.regulator import RegulatorConfig
 from sim.gait.rewards import KinematicWeights
 from sim.gait.walk_score import WalkScore, score_walk
+from sim.gait.warm_start import WarmStart, warm_start
+from sim.learning.checkpoint import load_checkpoint
 from sim.learning.config import NetworkConfig, PPOConfig
+from sim.learning.learner_state import start_from
 from sim.learning.policy import Policy
 from sim.learning.ppo import Learner
 
@@ -35,6 +41,8 @@ _log = logging.getLogger(__name__)
 
 TAIL: Final = 3
 """Last iterations whose means stand for the end of the training."""
+WARM: Final = WarmStart(regulator=RegulatorConfig(frames=140), rounds=5, steps=48, epochs=10)
+"""Warm start of the variants that have one; shorter than the preset's."""
 Change = Callable[[GaitPreset], GaitPreset]
 
 
@@ -50,7 +58,9 @@ def changed(**values: Any) -> Change:
         physics, reward, network = environment.physics, environment.reward, ppo.network
         for name, value in values.items():
             given = {name: value}
-            if _has(EnvironmentConfig, name):
+            if _has(GaitPreset, name):
+                preset = dataclasses.replace(preset, **given)
+            elif _has(EnvironmentConfig, name):
                 environment = dataclasses.replace(environment, **given)
             elif _has(PhysicsConfig, name):
                 physics = dataclasses.replace(physics, **given)
@@ -83,22 +93,26 @@ def _has(kind: type, name: str) -> bool:
 
 VARIANTS: Final[dict[str, Change]] = {
     "base": changed(),
-    "absolute targets": changed(target="absolute", is_damping_led=False),
+    "no warm start": changed(warm_start=None),
+    "no warm start, rate 3e-4": changed(warm_start=None, policy_rate=3e-4),
+    "absolute targets, no warm start, rate 3e-4": changed(
+        target="absolute", is_damping_led=False, warm_start=None, policy_rate=3e-4
+    ),
     "no damping lead": changed(is_damping_led=False),
     "gains of RFC": gains(1.0, 1.0),
     "gains of RFC, damping halved": gains(1.0, 0.5),
     "gains of RFC, both halved": gains(0.5, 0.5),
-    "target scale halved": changed(target_scale=0.25),
+    "gains of RFC, both quartered": gains(0.25, 0.25),
+    "target scale 0.25 rad": changed(target_scale=0.25),
     "residual of RFC (100 N, 100 N·m)": changed(residual_force_scale=100.0, residual_moment_scale=100.0),
     "residual 50 N, 50 N·m": changed(residual_force_scale=50.0, residual_moment_scale=50.0),
+    "residual priced as in RFC": changed(residual_gain=1.0),
     "episodes end at falls only": changed(stray_limit=None),
+    "heading neither seen nor rewarded": changed(is_heading_free=True),
     "sigma exp -2.3": changed(log_std=-2.3),
     "sigma exp -1.7": changed(log_std=-1.7),
     "networks 512-256": changed(hidden=(512, 256)),
-    "8,192 steps an iteration": changed(iteration_steps=8192),
-    "2,048 steps an iteration": changed(iteration_steps=2048),
-    "divergence 0.01": changed(target_kl=0.01),
-    "10 epochs": changed(epochs=10),
+    "rate 3e-4": changed(policy_rate=3e-4),
 }
 """What is compared, by name; each is applied to the `fast` preset."""
 
@@ -127,7 +141,7 @@ class SweepConfig:
     """Expert, written by `python -m sim.gait.expert TRIAL`."""
     variants: tuple[str, ...] = tuple(VARIANTS)
     """Names of the variants, of those above."""
-    steps: int = 250_000
+    steps: int = 60_000
     """Environment steps of each training."""
     seed: int = 0
     """Seed of each training."""
@@ -145,9 +159,14 @@ def measure_variant(expert: Expert, name: str, *, steps: int, seed: int = 0) -> 
     """Train a variant on R^k for so many steps (rounded up to whole iterations) and let it walk."""
     preset = VARIANTS[name](fast())
     iterations = -(-steps // preset.ppo.iteration_steps)
+    ppo = dataclasses.replace(preset.ppo, iterations=iterations, seed=seed)
     environment = make_environment(expert, preset)
     try:
-        learner = Learner(environment, dataclasses.replace(preset.ppo, iterations=iterations, seed=seed))
+        learner = Learner(environment, ppo)
+        if preset.warm_start is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                start_from(learner, load_checkpoint(warm_start(expert, environment, ppo, WARM, Path(folder)))[0])
+            learner.observation = environment.reset(seed)
         rewards = [learner.iterate()[0]["kinematic"] for _ in range(iterations)]
     finally:
         environment.close()

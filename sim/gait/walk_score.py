@@ -62,7 +62,7 @@ class WalkScore:
     moment_rmse_ankle: float
     """RMSE of the flexion moment [N·m/kg], both sides."""
     moment_r_hip: float
-    """Pearson's r of the flexion moment, both sides."""
+    """Pearson's r of the flexion moment, both sides; NaN where one of the two does not vary."""
     moment_r_knee: float
     """Pearson's r of the flexion moment, both sides."""
     moment_r_ankle: float
@@ -143,8 +143,15 @@ def _figures(expert: Expert, found: dict[str, np.ndarray]) -> dict[str, float]:
         known = np.isfinite(theirs)
         name = joint.split("_")[0]
         figures[f"moment_rmse_{name}"] = _rms((mine - theirs)[known])
-        figures[f"moment_r_{name}"] = float(np.corrcoef(mine[known], theirs[known])[0, 1])
+        figures[f"moment_r_{name}"] = _correlation(mine[known], theirs[known])
     return figures | {"joint_rmse_deg": float(np.degrees(worst))}
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Pearson's r; NaN where one does not vary."""
+    if not (np.ptp(first) > 0.0 and np.ptp(second) > 0.0):
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
 
 
 def _rms(values: np.ndarray) -> float:

@@ -3,12 +3,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from dataset.skeleton import GRAVITY
 from sim.gait import sweep
 from sim.gait.arms import fast
 from sim.gait.config import PhysicsConfig
 from sim.gait.environment_config import EnvironmentConfig
 from sim.gait.expert_file import cut
+from sim.gait.regulator import RegulatorConfig
 from sim.gait.walk_score import WalkScore, score_walk
+from sim.gait.warm_start import WarmStart
 
 
 def test_variants_change_what_they_say_and_nothing_else():
@@ -53,7 +56,8 @@ def test_rows_take_the_place_of_older_ones_in_the_order_of_the_variants(tmp_path
         sweep.SweepConfig(variants=("nonsense",))
 
 
-def test_a_variant_is_trained_and_walks(expert):
+def test_a_variant_is_trained_and_walks(expert, monkeypatch):
+    monkeypatch.setattr(sweep, "WARM", WarmStart(regulator=RegulatorConfig(frames=4), rounds=1, steps=4, epochs=1))
     row = sweep.measure_variant(cut(expert, 0, 40), "base", steps=1)
     assert row.steps >= fast().ppo.iteration_steps
     assert 0.0 < row.reward <= 1.0
@@ -62,19 +66,19 @@ def test_a_variant_is_trained_and_walks(expert):
 
 def test_the_score_of_a_body_that_stands(expert):
     score = score_walk(
-        cut(expert, 0, 45), EnvironmentConfig(target="relative"), lambda seen: np.zeros((len(seen), 23), np.float32),
+        cut(expert, 0, 33), EnvironmentConfig(target="relative"), lambda seen: np.zeros((len(seen), 23), np.float32),
         walkers=3,
     )  # fmt: skip
-    # A walker from frame 0, 15 and 30 to frame 44; none falls in so short a time.
+    # A walker each from frames 0, 15 and 30 to frame 32; none falls in so short a time.
     assert score.finished == 1.0
-    assert score.seconds == pytest.approx((44 + 29 + 14) / 3 / 30.0)
+    assert score.seconds == pytest.approx((32 + 17 + 2) / 3 / 30.0)
     assert score.residual_force_pct_bw == score.residual_moment == 0.0
     assert score.vertical_bw == pytest.approx(1.0, abs=0.1)
     assert score.joint_rmse_deg < 3.0
     assert score.cop_rmse_pct_fl < 50.0
     pushed = np.zeros((3, 23), np.float32)
     pushed[:, 19] = 1.0
-    lifted = score_walk(cut(expert, 0, 45), EnvironmentConfig(target="relative"), lambda seen: pushed, walkers=3)
-    weight = expert.body.total_mass * 9.80665
+    lifted = score_walk(cut(expert, 0, 33), EnvironmentConfig(target="relative"), lambda seen: pushed, walkers=3)
+    weight = expert.body.total_mass * GRAVITY
     assert lifted.residual_force_pct_bw == pytest.approx(100.0 * 100.0 / weight)
     assert lifted.vertical_bw == pytest.approx(score.vertical_bw - 100.0 / weight, abs=0.05)
