@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -112,6 +113,15 @@ def render(figure: Figure, file_format: str = "svg") -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=file_format, metadata={"Date": None} if file_format == "svg" else None)
     return buffer.getvalue()
+
+
+def inline(figure: Figure, text: str) -> str:
+    """The figure as an SVG element for an HTML page, with a text alternative; element names are made unique by it."""
+    svg = render(figure, "svg").decode("utf-8")
+    svg = svg[svg.index("<svg") :]
+    mark = re.sub(r"\W+", "", text)
+    svg = re.sub(r'(\bid="|"#|url\(#)', lambda match: match.group(0) + mark, svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{text}"', 1)
 
 
 def save(figure: Figure, path: str | Path) -> Path:

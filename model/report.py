@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,6 @@ from model.report_figures import FLAG_COLOURS, plot_floor, plot_forces, plot_tor
 from model.view import kinetics_panel
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from model.lab_metrics import LabErrors
 
 TEMPLATE = Path(__file__).with_name("report.html")
@@ -56,21 +53,14 @@ def write_report(
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     with figure_style.style():
         figures = {
-            "forces_svg": inline(plot_forces(kinetics, comparison), "Ground reaction force over time"),
-            "torques_svg": inline(plot_torques(kinetics), "Joint torques over time"),
-            "floor_svg": inline(plot_floor(kinetics, trial, comparison), "Centres of pressure seen from above"),
+            "forces_svg": figure_style.inline(plot_forces(kinetics, comparison), "Ground reaction force over time"),
+            "torques_svg": figure_style.inline(plot_torques(kinetics), "Joint torques over time"),
+            "floor_svg": figure_style.inline(
+                plot_floor(kinetics, trial, comparison), "Centres of pressure seen from above"
+            ),
         }
     animation = view_page([kinetics_panel(kinetics.file_arrays())])
     atomic.write_text(path, template.render(**figures, animation=animation, **_facts(kinetics, comparison)))
-
-
-def inline(figure: Figure, text: str) -> str:
-    """A figure as an SVG element with a text alternative; element names are made unique by it."""
-    svg = figure_style.render(figure, "svg").decode("utf-8")
-    svg = svg[svg.index("<svg") :]
-    mark = re.sub(r"\W+", "", text)
-    svg = re.sub(r'(\bid="|"#|url\(#)', lambda match: match.group(0) + mark, svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{text}"', 1)
 
 
 def _facts(kinetics: Kinetics, comparison: TrialComparison | None) -> dict[str, Any]:
