@@ -85,52 +85,62 @@ def plot_angles(means: Mapping[str, MeanCycles], measured: MeanCycles, arms: Res
     return figure
 
 
-def plot_reaction(means: Mapping[str, MeanCycles], measured: MeanCycles, arms: Results) -> Figure:
-    """Butterfly diagrams of the sagittal ground reaction over stance, and its complex correlation with the measured one."""
-    figure, grid = look.new_figure(2, 5, width=11.0, height=5.0, height_ratios=(1.15, 1.0))
+def plot_butterflies(means: Mapping[str, MeanCycles], measured: MeanCycles) -> Figure:
+    """Butterfly diagrams: the sagittal ground reaction on a foot as vectors over stance, an arm a panel."""
+    figure, panels = look.new_figure(1, 5, width=11.0, height=2.7, sharey=True)
     tallest = 1.05 * max(float(np.nanmax(part.force[:, 2])) for part in (measured, *means.values()))
     shown = (("measured", measured), *((ARM_LABELS[arm], means[arm]) for arm in ARMS))
-    for panel, (name, part) in zip(grid[0], shown):
+    for panel, (name, part) in zip(panels, shown):
         _butterfly(panel, part.force, measured.force, is_measured=part is measured)
-        panel.set_ylim(0.0, tallest)
         look.label(panel, x=("Gait cycle", "%"), title=name)
-    look.label(grid[0][0], y=("Vertical force", "BW"))
-    for panel in grid[0][1:]:
-        panel.set_yticklabels([])
-    for panel in grid[1][2:]:
-        panel.remove()
-    for panel, name, title, unit in (
-        (grid[1][0], "cpcc_magnitude", "Correlation |ρ|", ""), (grid[1][1], "cpcc_phase_rad", "Phase |arg ρ|", "rad"),
-    ):  # fmt: skip
-        _arm_bars(panel, arms, lambda part, name=name: (part[name], part[f"{name}_sd"]))
-        look.label(panel, y=(title, unit))
-    grid[1][0].set_ylim(*_zoomed([part["cpcc_magnitude"] for part in arms.values()]))
-    _plot_stance(figure.add_subplot(grid[1][2].get_gridspec()[1, 2:4]), means, measured)
-    panel = figure.add_subplot(grid[1][4].get_gridspec()[1, 4])
-    _arm_bars(panel, arms, lambda part: (part["cop_rmse_pct_fl"]["mean"], part["cop_rmse_pct_fl"]["sd"]))
-    panel.axhline(COP_BAR, **_bar_line())
-    look.label(panel, y=("CoP RMSE", "% foot length"))
+    panels[0].set_ylim(0.0, tallest)
+    look.label(panels[0], y=("Vertical force", "BW"))
+    return figure
+
+
+def plot_reaction(means: Mapping[str, MeanCycles], measured: MeanCycles, arms: Results) -> Figure:
+    """Complex correlation of the sagittal ground reaction with the measured one; centre of pressure and its error."""
+    figure, panels = look.new_figure(1, 4, width=11.0, height=3.0, width_ratios=(1.0, 1.0, 1.8, 1.0))
+    _arm_bars(panels[0], arms, lambda part: (part["cpcc_magnitude"], part["cpcc_magnitude_sd"]))
+    panels[0].set_ylim(*_zoomed([part["cpcc_magnitude"] for part in arms.values()]))
+    look.label(panels[0], y=("Correlation |ρ|", ""))
+    _arm_bars(panels[1], arms, lambda part: (part["cpcc_phase_rad"], part["cpcc_phase_rad_sd"]))
+    look.label(panels[1], y=("Phase |arg ρ|", "rad"))
+    percent = np.linspace(0.0, 100.0, len(measured.cop))
+    _band(panels[2], percent, measured.cop, measured.cop_sd)
+    for arm in ARMS:
+        panels[2].plot(percent, means[arm].cop, **_line(arm), label=ARM_LABELS[arm])
+    panels[2].plot(percent, measured.cop, **_MEASURED, label="measured (± SD)")
+    look.label(panels[2], x=("Stance", "%"), y=("CoP from the heel", "% FL"))
+    _arm_bars(panels[3], arms, lambda part: (part["cop_rmse_pct_fl"]["mean"], part["cop_rmse_pct_fl"]["sd"]))
+    panels[3].axhline(COP_BAR, **_bar_line())
+    look.label(panels[3], y=("CoP RMSE", "% FL"))
+    figure.legend(*panels[2].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
 def plot_moments(means: Mapping[str, MeanCycles], measured: MeanCycles, arms: Results) -> Figure:
     """Mean joint moments over the cycle, their error and their correlation by joint and arm."""
-    figure, grid = look.new_figure(2, 3, width=9.6, height=5.4, height_ratios=(1.2, 1.0))
+    figure, grid = look.new_figure(2, 6, width=9.6, height=5.4, height_ratios=(1.2, 1.0))
+    cells = grid[0][0].get_gridspec()
+    for panel in grid.ravel():
+        panel.remove()
+    above = [figure.add_subplot(cells[0, 2 * column : 2 * column + 2]) for column in range(3)]
+    below = [figure.add_subplot(cells[1, 3 * column : 3 * column + 3]) for column in range(2)]
     percent = np.linspace(0.0, 100.0, len(measured.moment))
-    for column, (panel, joint) in enumerate(zip(grid[0], MAIN_JOINTS)):
+    for column, (panel, joint) in enumerate(zip(above, MAIN_JOINTS)):
         _band(panel, percent, measured.moment[:, column], measured.moment_sd[:, column])
         for arm in ARMS:
             panel.plot(percent, means[arm].moment[:, column], **_line(arm), label=ARM_LABELS[arm])
         panel.plot(percent, measured.moment[:, column], **_MEASURED, label="inverse dynamics (± SD)")
         look.label(panel, x=("Gait cycle", "%"), y=("Moment", "N·m/kg"), title=_MOMENT_TITLES[joint])
-    _bars(grid[1][0], arms, "moment_rmse_nm_kg")
-    look.label(grid[1][0], y=("RMSE", "N·m/kg"), title="Error by cycle, mean ± SD")
-    _bars(grid[1][1], arms, "moment_r")
-    grid[1][1].axhline(CORRELATION_BAR, **_bar_line())
-    grid[1][1].set_ylim(top=1.0)
-    look.label(grid[1][1], y=("r", ""), title="Correlation by cycle, mean ± SD")
-    grid[1][2].remove()
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    _bars(below[0], arms, "moment_rmse_nm_kg")
+    look.label(below[0], y=("RMSE", "N·m/kg"), title="Error by cycle, mean ± SD")
+    _bars(below[1], arms, "moment_r")
+    below[1].axhline(CORRELATION_BAR, **_bar_line())
+    below[1].set_ylim(top=1.0)
+    look.label(below[1], y=("r", ""), title="Correlation by cycle, mean ± SD")
+    figure.legend(*above[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
@@ -157,7 +167,7 @@ def _butterfly(panel: Axes, force: np.ndarray, measured: np.ndarray, *, is_measu
     import matplotlib
 
     percent = np.linspace(0.0, 100.0, len(force))
-    stance = measured[:, 2] > 0.02
+    stance = np.cumsum((percent > 20.0) & (measured[:, 2] < 0.02)) == 0  # up to the first time without load
     colours = matplotlib.colormaps[look.SEQUENTIAL]
     length = 60.0  # per cent of the cycle that one body weight is long, about the panel's own aspect
     last = percent[stance].max()
@@ -171,17 +181,6 @@ def _butterfly(panel: Axes, force: np.ndarray, measured: np.ndarray, *, is_measu
         panel.plot(percent[stance] + length * measured[stance, 0], measured[stance, 2], **_MEASURED)
     panel.grid(visible=False)
     panel.set_xlim(-14.0, last + 16.0)
-
-
-def _plot_stance(panel: Axes, means: Mapping[str, MeanCycles], measured: MeanCycles) -> None:
-    """Centre of pressure along the foot over stance."""
-    percent = np.linspace(0.0, 100.0, len(measured.cop))
-    _band(panel, percent, measured.cop, measured.cop_sd)
-    for arm in ARMS:
-        panel.plot(percent, means[arm].cop, **_line(arm), label=ARM_LABELS[arm])
-    panel.plot(percent, measured.cop, **_MEASURED, label="measured (± SD)")
-    panel.legend(loc="upper left", handlelength=2.4)
-    look.label(panel, x=("Stance", "%"), y=("CoP ahead of the heel", "% foot length"))
 
 
 def _bars(panel: Axes, arms: Results, name: str) -> None:
@@ -206,7 +205,7 @@ def _arm_bars(panel: Axes, arms: Results, value: Any) -> None:
         panel.bar(k, mean, 0.75, color=ARM_COLOURS[arm], yerr=deviation if deviation else np.nan, **_error_bar())
         for seed in arms[arm]["seeds"].values():
             panel.plot(k, value(seed)[0], **_dot())
-    panel.set_xticks(range(len(ARMS)), ["$R^k$", "+grf", "+cop", "ALL"])
+    panel.set_xticks(range(len(ARMS)), ["$R^k$", "+grf", "+cop", "ALL"], fontsize=8)
     panel.grid(visible=False, axis="x")
 
 

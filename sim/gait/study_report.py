@@ -15,6 +15,7 @@ from sim.gait.study_figures import (
     ARM_COLOURS,
     ARM_NAMES,
     plot_angles,
+    plot_butterflies,
     plot_moments,
     plot_reaction,
     plot_residual,
@@ -31,7 +32,8 @@ REPORT: Final = "report.html"
 FIGURE_TEXTS: Final = {
     "rewards": "Rewards over the steps of pre-training and of the four arms",
     "angles": "Joint angles over the gait cycle and their error",
-    "reaction": "Ground reaction force over stance, its correlation, and the centre of pressure",
+    "butterflies": "Sagittal ground reaction force over stance as vectors",
+    "reaction": "Correlation of the ground reaction force, and the centre of pressure",
     "moments": "Joint moments over the gait cycle, their error and correlation",
     "residual": "Residual wrench over the gait cycle and its size",
 }
@@ -48,7 +50,8 @@ def draw_figures(
     """All figures by name; within `figure_style.style()`. Without curves there are no rewards."""
     arms = results["arms"]
     figures = {
-        "angles": plot_angles(means, measured, arms), "reaction": plot_reaction(means, measured, arms),
+        "angles": plot_angles(means, measured, arms), "butterflies": plot_butterflies(means, measured),
+        "reaction": plot_reaction(means, measured, arms),
         "moments": plot_moments(means, measured, arms), "residual": plot_residual(means, arms),
     }  # fmt: skip
     return ({"rewards": plot_rewards(curves)} if curves else {}) | figures

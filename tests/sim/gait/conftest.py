@@ -1,5 +1,7 @@
 """A person of textbook lengths, the gait model of it, and an expert that stands and sways."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -66,3 +68,12 @@ def expert(body):
         moment=np.zeros((61, NUM_QVEL - 6)), phase=np.arange(61) / 61.0, strikes=(np.zeros(0), np.zeros(0)),
         cycles={"count": np.zeros(2)}, facts={"note": "made up"},
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def cyclic_expert(expert):
+    """The standing expert with heel strikes as if it walked (three right cycles of 20 frames) and moments that swing."""
+    swing = np.sin(2.0 * np.pi * np.arange(61) / 20.0)[:, None] * np.linspace(5.0, 30.0, 17)
+    strikes = (np.array([10.0, 30.0, 50.0]), np.array([0.0, 20.0, 40.0, 60.0]))
+    phase = (np.arange(61) / 20.0) % 1.0
+    return dataclasses.replace(expert, strikes=strikes, moment=swing, phase=phase, cycles={"count": np.array([2, 3])})
