@@ -27,10 +27,10 @@ from sim.gait.expert_build import ExpertConfig
 from sim.gait.expert_file import Expert, load_expert
 from sim.gait.mean_cycles import average
 from sim.gait.signals import expert_signals
-from sim.gait.study_evaluation import check_policies, collect, evaluate, open_policies
+from sim.gait.study_evaluation import Evaluated, check_policies, collect, evaluate, open_policies
 from sim.gait.study_report import summary_text, write_report
 from sim.gait.study_results import without_nan
-from sim.gait.trained import find_policies, read_curves
+from sim.gait.trained import Curve, find_policies, read_curves
 from sim.gait.trial_files import find_files
 from sim.learning.checkpoint import checkpoints
 from sim.learning.train import CONFIG_FILE
@@ -78,8 +78,20 @@ class StudyConfig:
             raise ValueError("policies: expected together with --evaluate-only; a training makes its own")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Study:
+    """A study that was evaluated."""
+
+    results: dict[str, Any]
+    """What `results.json` holds, with NaN where that has null."""
+    curves: dict[str, Curve]
+    """Rewards over steps by run."""
+    evaluated: Evaluated
+    """Walks, measures and mean cycles."""
+
+
 def main(config: StudyConfig, preset: GaitPreset | None = None) -> dict[str, Any]:
-    """Train unless told not to, evaluate, write results, report and figures.
+    """Conduct a study and write `results.json`, `report.html` and the figures.
 
     Args:
         config: Options.
@@ -87,6 +99,22 @@ def main(config: StudyConfig, preset: GaitPreset | None = None) -> dict[str, Any
 
     Returns:
         What `results.json` holds, with NaN where that has null.
+
+    Raises:
+        ValueError: as `conduct`.
+    """
+    study = conduct(config, preset)
+    atomic.write_json(config.out / RESULTS_FILE, without_nan(study.results))
+    evaluated = study.evaluated.arms
+    means = {arm: average([one.means for (name, _), one in evaluated.items() if name == arm]) for arm in ARMS}
+    write_report(config.out, study.results, study.curves, means, study.evaluated.measured)
+    seeds = {f"seed{seed}": seed for seed in study.results["seeds"]}
+    provenance.add_run(config.out, provenance.run_record("sim.gait.study", config, seeds=seeds))
+    return study.results
+
+
+def conduct(config: StudyConfig, preset: GaitPreset | None = None) -> Study:
+    """Train unless told not to, and evaluate.
 
     Raises:
         ValueError: an expert without forces or cycles, a folder that holds another study, policies that are missing or of
@@ -105,12 +133,7 @@ def main(config: StudyConfig, preset: GaitPreset | None = None) -> dict[str, Any
     _log.info("evaluating %d policies of %s", len(policies.all), source)
     evaluated = evaluate(expert, policies, config.residual_factor)
     results = collect(expert, policies, evaluated) | {"notes": notes, "residual_factor": config.residual_factor}
-    atomic.write_json(out / RESULTS_FILE, without_nan(results))
-    means = {arm: average([one.means for (name, _), one in evaluated.arms.items() if name == arm]) for arm in ARMS}
-    write_report(out, results, read_curves(source), means, evaluated.measured)
-    seeds_run = {f"seed{seed}": seed for seed in policies.seeds}
-    provenance.add_run(out, provenance.run_record("sim.gait.study", config, seeds=seeds_run))
-    return results
+    return Study(results=results, curves=read_curves(source), evaluated=evaluated)
 
 
 def open_expert(path: Path | None) -> Expert:

@@ -83,6 +83,7 @@ def write_report(
         figures = draw_figures(results, curves, means, measured)
         for name, figure in figures.items():
             figure_style.save(figure, out / f"{name}.png")
+            figure.set_layout_engine("none")  # as it was laid out for the PNG: twice costs twice
         drawn = {name: figure_style.inline(figure, FIGURE_TEXTS[name]) for name, figure in figures.items()}
     atomic.write_text(out / REPORT, template.render(figures=drawn, **_facts(results)))
     return out / REPORT

@@ -35,11 +35,12 @@ def expert_path(cyclic_expert, tmp_path_factory):
 def whole(tiny, expert_path, tmp_path_factory):
     """A study from beginning to end: its folder and its results."""
     out = tmp_path_factory.mktemp("whole")
-    return out, study.main(StudyConfig(out=out, expert=expert_path, seeds=2), tiny)
+    return out, study.conduct(StudyConfig(out=out, expert=expert_path, seeds=2), tiny).results
 
 
-def test_a_study_writes_results_report_and_figures(whole):
-    out, results = whole
+def test_a_study_writes_results_report_and_figures(whole, expert_path):
+    out, _ = whole
+    results = study.main(StudyConfig(out=out, expert=expert_path, evaluate_only=True))  # the policies in the folder
     found = json.loads((out / "results.json").read_text())
     assert found["seeds"] == [0, 1]
     assert set(found["arms"]) == set(ARMS)
@@ -70,13 +71,13 @@ def test_a_study_writes_results_report_and_figures(whole):
 
 def test_evaluation_alone_finds_the_same(whole, expert_path, tmp_path):
     out, results = whole
-    again = study.main(StudyConfig(out=tmp_path, expert=expert_path, evaluate_only=True, policies=out))
-    assert study.without_nan(again["arms"]) == study.without_nan(results["arms"])
-    assert study.without_nan(again["targets"]) == study.without_nan(results["targets"])
-    pushed = study.main(
+    again = study.conduct(StudyConfig(out=tmp_path, expert=expert_path, evaluate_only=True, policies=out))
+    assert study.without_nan(again.results["arms"]) == study.without_nan(results["arms"])
+    assert study.without_nan(again.results["targets"]) == study.without_nan(results["targets"])
+    pushed = study.conduct(
         StudyConfig(out=tmp_path, expert=expert_path, evaluate_only=True, policies=out, residual_factor=0.0)
     )
-    assert pushed["arms"]["all"]["residual_force_n"] == 0.0 < results["arms"]["all"]["residual_force_n"]
+    assert pushed.results["arms"]["all"]["residual_force_n"] == 0.0 < results["arms"]["all"]["residual_force_n"]
 
 
 def test_a_walk_does_not_depend_on_the_others(whole, cyclic_expert, tiny):
@@ -116,14 +117,14 @@ def test_a_stopped_study_goes_on_as_if_nothing_had_happened(whole, tiny, expert_
     half = dataclasses.replace(tiny, finetune_iterations=1)
     arms.finetune(cyclic_expert, half, "grf", tmp_path)
     with pytest.raises(ValueError, match=r"expected a folder without a study, found grf_seed0, .* --resume"):
-        study.main(StudyConfig(out=tmp_path, expert=expert_path, seeds=2), tiny)
-    again = study.main(StudyConfig(out=tmp_path, expert=expert_path, seeds=2, resume=True), tiny)
-    assert study.without_nan(again["arms"]) == study.without_nan(results["arms"])
+        study.conduct(StudyConfig(out=tmp_path, expert=expert_path, seeds=2), tiny)
+    again = study.conduct(StudyConfig(out=tmp_path, expert=expert_path, seeds=2, resume=True), tiny)
+    assert study.without_nan(again.results["arms"]) == study.without_nan(results["arms"])
     first, second = (load_checkpoint(folder / "grf_seed0")[0] for folder in (out, tmp_path))
     for name, values in first.items():
         np.testing.assert_array_equal(second[name], values, err_msg=name)
     with pytest.raises(ValueError, match="made with other settings"):
-        study.main(
+        study.conduct(
             StudyConfig(out=tmp_path, expert=expert_path, seeds=2, resume=True),
             dataclasses.replace(tiny, grf_weight=0.9),
         )
@@ -134,7 +135,9 @@ def test_what_cannot_be_evaluated_is_refused(whole, expert_path, cyclic_expert, 
 
     def refused(text, **options):
         with pytest.raises((ValueError, OSError), match=text):
-            study.main(StudyConfig(**({"out": tmp_path / "x", "expert": expert_path, "evaluate_only": True} | options)))
+            study.conduct(
+                StudyConfig(**({"out": tmp_path / "x", "expert": expert_path, "evaluate_only": True} | options))
+            )
 
     refused("no such file", expert=tmp_path / "none.npz", policies=out)
     refused("expected the policies of the four arms, found 0", policies=tmp_path)
@@ -152,7 +155,7 @@ def test_what_cannot_be_evaluated_is_refused(whole, expert_path, cyclic_expert, 
 def test_no_trial_and_no_data_is_said(monkeypatch, tmp_path):
     monkeypatch.delenv("IMDYLAB_DATA", raising=False)
     with pytest.raises(ValueError, match="expert: expected a trial, got none, and IMDYLAB_DATA is not set"):
-        study.main(StudyConfig(out=tmp_path))
+        study.conduct(StudyConfig(out=tmp_path))
 
 
 def test_policies_of_other_studies_are_not_mixed(whole, expert_path, tmp_path):
@@ -162,15 +165,15 @@ def test_policies_of_other_studies_are_not_mixed(whole, expert_path, tmp_path):
             for source in (path, path.with_suffix(".json")):
                 (tmp_path / f"{arm}_seed0{source.suffix}").write_bytes(source.read_bytes())
     config = StudyConfig(out=tmp_path / "x", expert=expert_path, evaluate_only=True, policies=tmp_path)
-    assert study.main(config)["seeds"] == [0]
+    assert study.conduct(config).results["seeds"] == [0]
     facts = json.loads((tmp_path / "cop_seed0.json").read_text())
     facts["settings"]["task"]["environment"]["target_scale"] = 0.25
     (tmp_path / "cop_seed0.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=r"cop_seed0.safetensors: settings: .* do not mix studies"):
-        study.main(config)
+        study.conduct(config)
     (tmp_path / "cop_seed0.safetensors").unlink()
     with pytest.raises(ValueError, match="found 3 policies, missing cop_seed0"):
-        study.main(config)
+        study.conduct(config)
 
 
 def test_a_policy_of_another_task_is_refused(tmp_path):
