@@ -74,15 +74,22 @@ def stances(loaded: np.ndarray, strikes: np.ndarray) -> list[np.ndarray]:
     """Samples of the stance that begins with every heel strike but the last.
 
     Args:
-        loaded: Whether the expert's foot carries load in a step, shape (N,); step t is sampled at frame t + 1/2.
+        loaded: Whether the expert's foot carries load in a step, shape (N,); step t is from frame t to t + 1.
         strikes: Heel strikes of that foot as fractional frames.
 
     Returns:
-        A list of index arrays: the loaded steps from one strike to the next. A step that a strike cuts belongs to the cycle that
-        holds its middle.
+        A list of index arrays: the loaded steps of each of `steps_of_cycles`.
     """
-    time = np.arange(len(loaded)) + 0.5
-    return [np.flatnonzero(loaded & (time >= low) & (time < high)) for low, high in itertools.pairwise(strikes)]
+    return [steps[loaded[steps]] for steps in steps_of_cycles(len(loaded), strikes)]
+
+
+def steps_of_cycles(count: int, strikes: np.ndarray) -> list[np.ndarray]:
+    """Steps of every cycle, of N = `count` in all: step t, from frame t to t + 1, belongs to the cycle that begins in it.
+
+    So the first load of a foot is never taken for the end of its last stance.
+    """
+    ends = np.arange(1, count + 1)
+    return [np.flatnonzero((ends > low) & (ends <= high)) for low, high in itertools.pairwise(strikes)]
 
 
 def stance_correlations(
@@ -114,7 +121,7 @@ def by_cycle(values: list[np.ndarray], starts: list[np.ndarray], strikes: np.nda
     """
     all_values, all_starts = np.concatenate(values), np.concatenate(starts)
     known = np.isfinite(all_values)
-    out = np.full(len(strikes) - 1, np.nan)
+    out = np.full(max(len(strikes) - 1, 0), np.nan)
     for cycle, (low, high) in enumerate(itertools.pairwise(strikes)):
         inside = known & (all_starts >= low) & (all_starts < high)
         if inside.any():
@@ -129,10 +136,9 @@ def stance_rmse(difference: np.ndarray, strikes: np.ndarray) -> np.ndarray:
         difference: Simulated minus measured at steps, NaN outside stance.
         strikes: Right heel strikes as fractional frames.
     """
-    time = np.arange(len(difference)) + 0.5
-    out = np.full(len(strikes) - 1, np.nan)
-    for cycle, (low, high) in enumerate(itertools.pairwise(strikes)):
-        inside = difference[(time >= low) & (time < high)]
+    out = np.full(max(len(strikes) - 1, 0), np.nan)
+    for cycle, steps in enumerate(steps_of_cycles(len(difference), strikes)):
+        inside = difference[steps]
         known = inside[np.isfinite(inside)]
         if len(known):
             out[cycle] = np.sqrt((known**2).mean())
@@ -169,7 +175,7 @@ def paired_p(first: np.ndarray, second: np.ndarray) -> float:
     if (first[known] == second[known]).all():
         return 1.0
     result = ttest_rel(first[known], second[known])
-    return float(result.pvalue)  # pyright: ignore[reportAttributeAccessIssue]  # scipy's result has no type
+    return float(result.pvalue)
 
 
 def rms(values: np.ndarray, axis: int | tuple[int, ...] | None = None) -> np.ndarray:

@@ -72,8 +72,8 @@ def test_stances_are_the_loaded_steps_of_a_foot_after_each_strike():
     first, second = metrics.stances(loaded, STRIKES)
     np.testing.assert_array_equal(first, np.arange(24))
     np.testing.assert_array_equal(second, np.arange(40, 64))
-    # A strike between the middles of two steps belongs to neither twice.
-    first, second = metrics.stances(np.ones(80, dtype=bool), np.array([0.0, 40.4, 80.0]))
+    # The step in which a foot lands is the first of its stance, however little of it has load.
+    first, second = metrics.stances(np.ones(80, dtype=bool), np.array([0.0, 40.9, 80.0]))
     np.testing.assert_array_equal(first, np.arange(40))
     np.testing.assert_array_equal(second, np.arange(40, 80))
 
