@@ -62,14 +62,15 @@ def walk_trial(
 
     Args:
         expert: The measured walk.
-        config: Environment that the policies were trained in; its limit on the length of episodes does not apply.
+        config: Environment that the policies were trained in; its limits on the length of episodes and on straying do not
+            apply, only falls end a walk.
         policies: Each gives the action (1, 23) to an observation (1, 46).
         residual_factor: Multiplies the residual wrench; 0 takes it away.
 
     Raises:
         ValueError: whatever the environment refuses.
     """
-    whole = dataclasses.replace(config, episode_steps=expert.num_frames)
+    whole = dataclasses.replace(config, episode_steps=expert.num_frames, stray_limit=None)
     environment = GaitEnvironment(expert, whole, num_envs=len(policies))
     environment.residual_factor = residual_factor
     try:
