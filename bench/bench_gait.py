@@ -1,7 +1,8 @@
 """The gait environment beside a plain Python loop over `mj_step`: control steps of rollout a second.
 
 Work: 128 walkers of the treadmill expert, eight control steps (15 substeps at 450 Hz) from states all over the trial under held
-random targets. The environment also computes observations, rewards and resets; the loop only steps the physics.
+random targets. The environment also computes observations, rewards and resets; the loop only steps the physics. A second case
+is a whole iteration of the `fast` preset, collecting and learning, end to end.
 `python -m bench.bench_gait` measures and appends rows; it needs the laboratory data (IMDYLAB_DATA).
 """
 
@@ -18,6 +19,7 @@ import numpy as np
 from bench.harness import Case, Contender, Row, append_rows, measure, table
 from bench.machine import measure_machine
 from dataset.command_line import run_command
+from sim.gait.arms import fast, make_environment
 from sim.gait.environment import ACTION_SIZE, GaitEnvironment
 from sim.gait.environment_config import EnvironmentConfig
 from sim.gait.expert import make_expert
@@ -25,6 +27,7 @@ from sim.gait.expert_build import ExpertConfig
 from sim.gait.expert_file import Expert, load_expert
 from sim.gait.segments import NUM_COORDINATES
 from sim.gait.trial_files import find_files
+from sim.learning.ppo import Learner
 
 STEPS = 8
 """Control steps of one call."""
@@ -98,6 +101,23 @@ class Work:
         return final
 
 
+class Learning:
+    """An iteration of the `fast` preset, arm with all rewards, from a policy that knows nothing."""
+
+    def __init__(self, expert: Expert, threads: int) -> None:
+        self.learner = Learner(make_environment(expert, fast(), "all", num_threads=threads), fast().ppo)
+        self.items = self.learner.steps_each * self.learner.environment.num_envs
+
+    def iterate(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Collect and learn."""
+        return self.learner.iterate()
+
+    def check(self) -> None:
+        """Steps are rewarded and the policy moves."""
+        terms, learning = self.iterate()
+        assert 0.0 < terms["kinematic"] < 1.0 and learning["kl"] > 0.0, f"{terms}, {learning}"
+
+
 def treadmill_expert() -> Expert:
     """The treadmill trial's expert.
 
@@ -114,7 +134,8 @@ def treadmill_expert() -> Expert:
 
 def main(cfg: GaitBench) -> list[Row]:
     """Measure, print and keep the rows."""
-    work = Work(treadmill_expert() if cfg.expert is None else load_expert(cfg.expert), cfg.environments)
+    expert = treadmill_expert() if cfg.expert is None else load_expert(cfg.expert)
+    work = Work(expert, cfg.environments)
     expected = work.loop()
 
     def check(threads: int) -> None:
@@ -135,7 +156,17 @@ def main(cfg: GaitBench) -> list[Row]:
         )
         for count in sorted(work.environments)
     ]  # fmt: skip
-    rows = measure(case, contenders, machine=measure_machine(), rounds=cfg.rounds)
+    machine = measure_machine()
+    rows = measure(case, contenders, machine=machine, rounds=cfg.rounds)
+    learners = {count: Learning(expert, count) for count in sorted(work.environments)}
+    case = Case(
+        kernel="gait", name="fast, an iteration", items=learners[1].items, unit="control steps",
+    )  # fmt: skip
+    contenders = [
+        Contender(impl=f"end to end, {count} threads", run=learner.iterate, check=learner.check)
+        for count, learner in learners.items()
+    ]
+    rows += measure(case, contenders, machine=machine, rounds=max(3, cfg.rounds // 2))
     print(table(rows))
     if cfg.save:
         append_rows(rows)
