@@ -1,0 +1,71 @@
+"""The policies of a study as files that come with the project: `python -m sim.gait.publish STUDY`.
+
+Copies every arm's policy and the pre-trained one with their settings to `weights/gait`, and their reward curves beside them, from
+where `python -m sim.gait.study --evaluate-only` evaluates them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from dataset import atomic
+from dataset.command_line import run_command
+from sim.gait.arms import PRETRAINED, WEIGHTS, weights_file
+from sim.gait.trained import CURVES_FILE, find_policies, find_pretrained, load_trained, read_curves
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishConfig:
+    """What goes where."""
+
+    study: Annotated[Path, tyro.conf.Positional]
+    """Folder of a study: its runs."""
+    out: Path = WEIGHTS
+    """Folder of the published policies; those of other arms and seeds that are there stay."""
+
+
+def publish(study: Path, out: Path) -> list[Path]:
+    """Copy the finished policies of a study; returns their files.
+
+    Raises:
+        ValueError: no policy in the study, or a damaged one.
+    """
+    found = {weights_file(arm, seed, out): path for (arm, seed), path in find_policies(study).items()}
+    pretrained = find_pretrained(study)
+    if not found or pretrained is None:
+        raise ValueError(
+            f"{study}: expected the runs of a study, with {PRETRAINED} and arms that ended, found {len(found)} arms"
+        )
+    found[weights_file("pretrain", 0, out)] = pretrained
+    for target, source in found.items():
+        load_trained(source)
+        atomic.write_bytes(target, source.read_bytes())
+        atomic.write_bytes(target.with_suffix(".json"), source.with_suffix(".json").read_bytes())
+    curves = read_curves(out) if (out / CURVES_FILE).is_file() else {}
+    names = {PRETRAINED, *(path.stem for path in found)}
+    curves |= {name: curve for name, curve in read_curves(study).items() if name in names}
+    atomic.write_text(out / CURVES_FILE, json.dumps(curves) + "\n")
+    return sorted(found)
+
+
+def main(config: PublishConfig) -> list[Path]:
+    """Copy, and say what."""
+    files = publish(config.study, config.out)
+    for path in files:
+        print(path)
+    return files
+
+
+def run() -> None:
+    """The command line."""
+    main(tyro.cli(PublishConfig, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("publish", run))
