@@ -1,7 +1,7 @@
 """The policies of a study as files that come with the project: `python -m sim.gait.publish STUDY`.
 
 Copies every arm's policy and the pre-trained one with their settings to `weights/gait`, and their reward curves beside them, from
-where `python -m sim.gait.study --evaluate-only` evaluates them.
+where `python -m sim.gait.study --evaluate-only` evaluates them. Where the study was evaluated, a card says what they reach.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import tyro
 from dataset import atomic
 from dataset.command_line import run_command
 from sim.gait.arms import PRETRAINED, WEIGHTS, weights_file
-from sim.gait.trained import CURVES_FILE, find_policies, find_pretrained, load_trained, read_curves
+from sim.gait.policy_card import card
+from sim.gait.trained import CURVES_FILE, RESULTS_FILE, find_policies, find_pretrained, load_trained, read_curves
+
+CARD_FILE = "README.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,8 @@ class PublishConfig:
     """Folder of a study: its runs."""
     out: Path = WEIGHTS
     """Folder of the published policies; those of other arms and seeds that are there stay."""
+    licence: str = "Apache-2.0"
+    """Terms of the trial that the policies imitate, for the card."""
 
 
 def publish(study: Path, out: Path) -> list[Path]:
@@ -55,8 +60,14 @@ def publish(study: Path, out: Path) -> list[Path]:
 
 
 def main(config: PublishConfig) -> list[Path]:
-    """Copy, and say what."""
+    """Copy, write the card, and say what."""
     files = publish(config.study, config.out)
+    results = config.study / RESULTS_FILE
+    if results.is_file():
+        text = card(json.loads(results.read_text()), load_trained(files[0]), config.licence)
+        atomic.write_text(config.out / CARD_FILE, text)
+    else:
+        print(f"no card: {results} is not there, the study was not evaluated", file=sys.stderr)
     for path in files:
         print(path)
     return files

@@ -30,14 +30,13 @@ from sim.gait.signals import expert_signals
 from sim.gait.study_evaluation import Evaluated, check_policies, collect, evaluate, open_policies
 from sim.gait.study_report import summary_text, write_report
 from sim.gait.study_results import without_nan
-from sim.gait.trained import Curve, find_policies, read_curves
+from sim.gait.trained import RESULTS_FILE, Curve, find_policies, read_curves
 from sim.gait.trial_files import find_files
 from sim.learning.checkpoint import checkpoints
 from sim.learning.train import CONFIG_FILE
 
 _log = logging.getLogger(__name__)
 
-RESULTS_FILE = "results.json"
 MAIN_EXPERT = Path("lab/uhlrich_treadmill60s")
 """Trial of the study in the folder that IMDYLAB_DATA points to."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +79,7 @@ def write_report(
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["raised"] = _raised
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     with figure_style.style():
         figures = draw_figures(results, curves, means, measured)
@@ -87,6 +89,13 @@ def write_report(
         drawn = {name: figure_style.inline(figure, FIGURE_TEXTS[name]) for name, figure in figures.items()}
     atomic.write_text(out / REPORT, template.render(figures=drawn, **_facts(results)))
     return out / REPORT
+
+
+def _raised(text: str) -> str:
+    """HTML of a text with names such as R^grf, whose letters after the ^ are raised."""
+    import markupsafe
+
+    return markupsafe.Markup(re.sub(r"R\^(\w+)", r"R<sup>\1</sup>", str(markupsafe.escape(text))))
 
 
 def _facts(results: Mapping[str, Any]) -> dict[str, Any]:

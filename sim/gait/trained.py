@@ -27,6 +27,8 @@ from sim.learning.train import POLICY_FILE
 
 CURVES_FILE: Final = "curves.json"
 """Rewards over iterations of all runs, beside published policies."""
+RESULTS_FILE: Final = "results.json"
+"""Results of an evaluated study in its folder."""
 CURVE_TERMS: Final = ("kinematic", "grf", "cop")
 """Rewards of the curves."""
 Curve = dict[str, list[float]]

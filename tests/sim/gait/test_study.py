@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from sim.gait import arms, study
+from sim.gait import arms, publish, study
 from sim.gait.arms import ARMS, arm_config
 from sim.gait.environment_config import EnvironmentConfig
 from sim.gait.evaluate import walk_trial
@@ -70,6 +70,21 @@ def test_a_study_writes_results_report_and_figures(whole, expert_path):
     curves = read_curves(out)
     assert set(curves) == {"pretrain", *(f"{arm}_seed{seed}" for arm in ARMS for seed in (0, 1))}
     assert curves["grf_seed1"]["steps"] == [32, 64]
+
+
+def test_published_policies_are_the_studys_and_have_a_card(whole, expert_path, tmp_path):
+    out, results = whole
+    weights = tmp_path / "weights"
+    study.main(StudyConfig(out=out, expert=expert_path, evaluate_only=True))
+    assert len(publish.main(publish.PublishConfig(study=out, out=weights))) == 9
+    config = StudyConfig(out=tmp_path / "x", expert=expert_path, evaluate_only=True, policies=weights)
+    again = study.conduct(config)
+    assert study.without_nan(again.results["arms"]) == study.without_nan(results["arms"])
+    assert study.without_nan(again.results["pretrained"]) == study.without_nan(results["pretrained"])
+    assert again.curves == read_curves(out)
+    card = (weights / "README.md").read_text()
+    assert f"| all | {results['arms']['all']['kinematic_reward']:.3f} |" in card
+    assert "imitate one measured walk, standing (Apache-2.0; 70.0 kg, 2.0 s)" in card
 
 
 def test_evaluation_alone_finds_the_same(whole, expert_path, tmp_path):
