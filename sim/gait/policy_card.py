@@ -23,7 +23,7 @@ def card(results: Mapping[str, Any], policy: Trained, licence: str) -> str:
     """
     if results["residual_factor"] != 1.0:
         raise ValueError(
-            f"results.json: residual_factor: expected 1, found {results['residual_factor']:g}; evaluate the study as it was trained"
+            f"results.json: residual_factor: expected 1, found {results['residual_factor']:g}; evaluate the study without it"
         )
     expert, arms = results["expert"], results["arms"]
     count = sum(parameter.numel() for parameter in policy.policy.network.policy.parameters())
@@ -37,8 +37,8 @@ def card(results: Mapping[str, Any], policy: Trained, licence: str) -> str:
     lines = [
         "# Policies of the gait study", "",
         f"Four arms, seeds {', '.join(map(str, results['seeds']))}, and the policy that all began as. Each maps "
-        f"46 observations to 23 actions ({count:,} parameters) at 30 Hz. They imitate one measured walk, {expert['name']} ({licence}; "
-        f"{expert['mass']:.1f} kg, {expert['seconds']:.1f} s), and hold no recording of it.", "",
+        f"46 observations to 23 actions ({count:,} parameters) at 30 Hz. They imitate one measured walk, {expert['name']} "
+        f"({licence}; {expert['mass']:.1f} kg, {expert['seconds']:.1f} s), and hold no recording of it.", "",
         "Settings of environment and learner are in each `.json`; rewards over the steps in `curves.json`. What the numbers "
         "mean: docs/gait.md. Made again by `python -m sim.gait.study --evaluate-only --out DIR`.", "",
         "| arm | kinematic | GRF | CoP | CoP RMSE [% FL] | \\|ρ\\| | hip moment RMSE [N·m/kg] | knee | ankle | "
