@@ -9,7 +9,7 @@ from typing import Any
 
 from dataset import provenance
 from dataset.lab.plates import LOAD_THRESHOLD
-from sim.gait.arms import ARMS, expert_identity
+from sim.gait.arms import ARMS, Arm, expert_identity
 from sim.gait.environment_config import EnvironmentConfig
 from sim.gait.evaluate import Walk, walk_trial
 from sim.gait.expert_file import Expert
@@ -24,7 +24,7 @@ from sim.gait.trained import Trained, find_policies, find_pretrained, load_train
 class Policies:
     """The trained policies of a study."""
 
-    arms: dict[tuple[str, int], Trained]
+    arms: dict[tuple[Arm, int], Trained]
     """By arm and seed; every arm has every seed."""
     pretrained: Trained | None
     """What they began as, where it is kept."""
@@ -56,7 +56,7 @@ class Evaluation:
 class Evaluated:
     """All policies over the trial."""
 
-    arms: dict[tuple[str, int], Evaluation]
+    arms: dict[tuple[Arm, int], Evaluation]
     """By arm and seed."""
     pretrained: Evaluation | None
     """The pre-trained policy, where it is kept."""

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from sim.gait.arms import ARMS, PRETRAINED
+from sim.gait.arms import ARMS, PRETRAINED, Arm
 from sim.gait.environment import ACTION_SIZE
 from sim.gait.environment_config import EnvironmentConfig
 from sim.gait.features import OBSERVATION_SIZE
@@ -80,13 +80,13 @@ def load_trained(path: Path) -> Trained:
     return Trained(path=path, policy=policy, environment=environment, facts=facts)
 
 
-def find_policies(folder: Path) -> dict[tuple[str, int], Path]:
+def find_policies(folder: Path) -> dict[tuple[Arm, int], Path]:
     """Files of the arms' policies in a folder by arm and seed."""
-    found = {}
+    found: dict[tuple[Arm, int], Path] = {}
     for path in [*folder.glob("*.safetensors"), *folder.glob(f"*/{POLICY_FILE}")]:
         name = path.parent.name if path.name == POLICY_FILE else path.stem
         if match := _NAME.fullmatch(name):
-            found[match[1], int(match[2])] = path
+            found[typing.cast(Arm, match[1]), int(match[2])] = path
     return dict(sorted(found.items(), key=lambda item: (ARMS.index(item[0][0]), item[0][1])))
 
 
