@@ -7,6 +7,8 @@
     shares of the expert's stance and swing in which the walk's foot is not, or is, loaded.
 `cpcc_magnitude`, `cpcc_phase_rad`
     by cycle: |ρ| and |arg ρ| of the sagittal ground reaction over the expert's stance, mean of the feet.
+`heading_error_deg`
+    over the whole walk: how far the pelvis faces elsewhere; forces are compared along the expert's direction.
 `moment_rmse_nm_kg_substeps`
     by joint over the whole walk: the torque of single substeps, whose ripple means over control steps hide.
 
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dataset.rotation import to_matrix
 from dataset.skeleton import GRAVITY
 from sim.gait.evaluate import Walk
 from sim.gait.expert_file import Expert
@@ -119,6 +122,7 @@ def _whole(expert: Expert, there: Signals, walk: Walk, mine: Signals) -> dict[st
         "mean_vertical_bw": float(mine.force[..., 2].sum(axis=1).mean()),
         "grf_rmse_forward_pct_bw": float(error[0]), "grf_rmse_left_pct_bw": float(error[1]),
         "grf_rmse_up_pct_bw": float(error[2]),
+        "heading_error_deg": float(np.degrees(rms(_heading(walk.qpos) - _heading(expert.qpos[: steps + 1])))),
         "stance_missed": _share(loaded_there & ~loaded, loaded_there),
         "swing_touched": _share(loaded & ~loaded_there, ~loaded_there),
         "residual_force_n": float(rms(force)), "residual_force_pct_bw": float(100.0 * rms(force) / weight),
@@ -147,6 +151,12 @@ def _at_substeps(values: np.ndarray, substeps: int) -> np.ndarray:
     """Frames' values (N + 1, 17) at the middles of the substeps by linear interpolation, shape (N, S, 17)."""
     part = ((np.arange(substeps) + 0.5) / substeps)[None, :, None]
     return (values[:-1, None] + part * (values[1:, None] - values[:-1, None])).reshape(-1, substeps, NUM_COORDINATES)
+
+
+def _heading(qpos: np.ndarray) -> np.ndarray:
+    """Direction that the pelvis faces [rad], without jumps, shape (T,)."""
+    facing = to_matrix(qpos[:, 3:7])[:, :, 0]
+    return np.unwrap(np.arctan2(facing[:, 1], facing[:, 0]))
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:

@@ -119,8 +119,8 @@ def _facts(results: Mapping[str, Any]) -> dict[str, Any]:
             {"value": _number(arms["all"]["residual_force_pct_bw"], 1) + " % BW", "label": "RMS residual force of ALL"},
         ],
         "targets": [{**row, "found": _number(row["found"], 3, small=True)} for row in targets],
-        "overview": _overview(arms), "cop_rows": _cop_rows(arms), "joint_rows": _joint_rows(arms),
-        "p_rows": _p_rows(arms), "arm_names": [ARM_NAMES[arm] for arm in ARMS], "colours": [ARM_COLOURS[arm] for arm in ARMS],
+        "overview": _overview(arms, results["pretrained"]), "cop_rows": _cop_rows(arms), "joint_rows": _joint_rows(arms),
+        "p_rows": _p_rows(arms), "arm_names": [ARM_NAMES[arm] for arm in ARMS]
     }  # fmt: skip
 
 
@@ -141,12 +141,21 @@ def overview_columns() -> list[tuple[str, Callable[[Mapping[str, Any]], float], 
     return columns
 
 
-def _overview(arms: Mapping[str, Any]) -> dict[str, Any]:
+def _overview(arms: Mapping[str, Any], pretrained: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Rows of the arms, after one of the policy that they began as."""
     columns = overview_columns()
-    rows = [
-        {"name": ARM_NAMES[arm], "fell": arms[arm]["fell"], "cells": [_of_seeds(arms[arm], get, d) for _, get, d in columns]}
+    rows: list[dict[str, Any]] = [
+        {
+            "name": ARM_NAMES[arm], "colour": ARM_COLOURS[arm], "fell": arms[arm]["fell"],
+            "cells": [_of_seeds(arms[arm], get, digits) for _, get, digits in columns],
+        }
         for arm in ARMS
     ]  # fmt: skip
+    if pretrained is not None:
+        cells = [_number(get(pretrained), digits) for _, get, digits in columns]
+        rows.insert(
+            0, {"name": "pre-trained", "fell": pretrained["fell"], "colour": figure_style.BLACK, "cells": cells}
+        )
     return {"titles": [title for title, _, _ in columns], "rows": rows}
 
 

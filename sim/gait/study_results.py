@@ -116,7 +116,7 @@ def targets(arms: Mapping[str, dict[str, Any]], pretrained: dict[str, Any] | Non
         largest = _most(p["p_values"][name][joint] for p in full)
         label = joint.replace("_", " ")
         rows.append((f"ALL: {label} moment RMSE against R^k [N·m/kg]", "< 0", change, change < 0))
-        rows.append(("ALL: p of that, paired over the cycles", f"< {P_BAR:g}", largest, largest < P_BAR))
+        rows.append((f"ALL: p of the {label} moment RMSE's change", f"< {P_BAR:g}", largest, largest < P_BAR))
         at_least(f"ALL: {label} moment r", _least(p["moment_r"][joint] for p in full), CORRELATION_BAR)
     return [{"name": name, "bar": bar, "found": found, "reached": bool(ok)} for name, bar, found, ok in rows]
 

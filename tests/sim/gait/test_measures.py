@@ -65,6 +65,11 @@ def test_every_measure_has_its_unit(cyclic_expert, copy):
     assert found.whole["residual_force_n"] == pytest.approx(5.0)
     assert found.whole["residual_force_pct_bw"] == pytest.approx(500.0 / (mass * GRAVITY))
     assert found.whole["residual_moment_nm"] == pytest.approx(12.0)
+    turned = copy.qpos.copy()
+    half = np.radians(3.0)  # the standing expert faces +x: turned by 6 degrees
+    turned[:, 3:7] = np.cos(half), 0.0, 0.0, np.sin(half)
+    found = measured(expert, dataclasses.replace(copy, qpos=turned))
+    assert found.whole["heading_error_deg"] == pytest.approx(6.0)
     bent = measured(expert, dataclasses.replace(copy, qpos=qpos))
     # One knee of two: √(8² / 2).
     np.testing.assert_allclose(bent.joints["joint_rmse_deg"]["knee_flexion"], 8.0 / np.sqrt(2.0))
