@@ -221,8 +221,8 @@ def run_policy(folder: Path) -> Policy:
     return load_policy(folder / POLICY_FILE)
 
 
-def weights_file(arm: Arm | Literal["pretrain"], seed: int, folder: Path = WEIGHTS) -> Path:
-    """File of a policy that comes with the project: `weights/gait/ARM_seedN.safetensors`, its settings beside it as .json."""
+def weights_file(arm: str, seed: int, folder: Path = WEIGHTS) -> Path:
+    """File of a published policy of an arm or of `PRETRAINED`: `weights/gait/ARM_seedN.safetensors`, settings beside it as .json."""
     return folder / f"{arm}_seed{seed}.safetensors"
 
 

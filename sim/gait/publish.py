@@ -47,7 +47,7 @@ def publish(study: Path, out: Path) -> list[Path]:
         raise ValueError(
             f"{study}: expected the runs of a study, with {PRETRAINED} and arms that ended, found {len(found)} arms"
         )
-    found[weights_file("pretrain", 0, out)] = pretrained
+    found[weights_file(PRETRAINED, 0, out)] = pretrained
     for target, source in found.items():
         load_trained(source)
         atomic.write_bytes(target, source.read_bytes())
