@@ -222,7 +222,7 @@ def run_policy(folder: Path) -> Policy:
 
 
 def weights_file(arm: str, seed: int, folder: Path = WEIGHTS) -> Path:
-    """File of a published policy of an arm or of `PRETRAINED`: `weights/gait/ARM_seedN.safetensors`, settings beside it as .json."""
+    """File of a published policy of an arm, or of `PRETRAINED`: `ARM_seedN.safetensors`, settings beside it as .json."""
     return folder / f"{arm}_seed{seed}.safetensors"
 
 
