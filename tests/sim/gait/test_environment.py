@@ -232,3 +232,34 @@ def test_walkers_that_stray_are_stopped(expert):
         ends[limit] = ended.sum()
         environment.close()
     assert ends[0.1] > ends[None]
+
+
+def test_a_heading_counts_where_it_is_shown(expert):
+    from dataset.rotation import from_rotation_vector, multiply
+
+    found = {}
+    for is_free in (True, False):
+        environment = GaitEnvironment(expert, EnvironmentConfig(target="relative", is_heading_free=is_free), num_envs=2)
+        frame = np.array([5, 5])
+        qpos, qvel = expert.qpos[frame].copy(), expert.qvel[frame].copy()
+        turn = from_rotation_vector(np.array([0.0, 0.0, 0.2]))
+        qpos[1, 3:7] = multiply(turn, qpos[1, 3:7])
+        seen = environment.reset_to(frame, qpos, qvel)
+        info = environment.step(np.zeros((2, 23), np.float32))[4]
+        found[is_free] = seen[1, 1:5] - seen[0, 1:5], info["root_pose"]
+        environment.close()
+    np.testing.assert_allclose(found[True][0], 0.0, atol=1e-6)
+    assert found[True][1][1] == pytest.approx(found[True][1][0], rel=1e-3)
+    assert np.abs(found[False][0]).max() > 0.05
+    # Half of 0.2 rad more costs exp(-300 · 0.1²) at least.
+    assert found[False][1][1] < 0.1 * found[False][1][0]
+
+
+def test_given_states_are_where_episodes_start(environment):
+    expert, frame = environment.expert, np.arange(5)
+    qpos = expert.qpos[frame] + 0.01
+    seen = environment.reset_to(frame, qpos, expert.qvel[frame])
+    np.testing.assert_array_equal(environment.qpos, qpos)
+    np.testing.assert_allclose(seen[:, 0], qpos[:, 2], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"states: expected shapes \(5, 24\) and \(5, 23\), got \(4, 24\)"):
+        environment.reset_to(frame, qpos[:4], expert.qvel[frame])
