@@ -55,7 +55,7 @@ class GaitPreset:
     """Iterations of every arm (KAIL: 200)."""
     grf_weight: float = 1.0
     """w^grf of the arms that have it. Not in the paper."""
-    cop_weight: float = 1.0
+    cop_weight: float = 0.4
     """w^cop of the arms that have it. Not in the paper."""
     num_envs: int = 128
     """Walkers stepped together."""
