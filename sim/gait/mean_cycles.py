@@ -69,9 +69,9 @@ def mean_cycles(mine: Signals, there: Signals, strikes: tuple[np.ndarray, np.nda
 
 
 def average(parts: list[MeanCycles]) -> MeanCycles:
-    """Mean of the mean cycles of several walks (seeds)."""
+    """Mean of the mean cycles of several walks (seeds), without those that fell before their first whole cycle."""
     names = MeanCycles.__dataclass_fields__
-    return MeanCycles(**{name: np.mean([getattr(part, name) for part in parts], axis=0) for name in names})
+    return MeanCycles(**{name: mean_and_spread(np.stack([getattr(part, name) for part in parts]))[0] for name in names})
 
 
 def _of_legs(values: np.ndarray, strikes: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -104,6 +104,8 @@ def test_mean_cycles_are_those_of_the_signals(cyclic_expert, copy):
     own = mean_cycles(walk_signals(cyclic_expert, pushed, 20.0), there, cyclic_expert.strikes, pushed)
     np.testing.assert_allclose(own.residual, np.tile([1.0, 2.0, 3.0, 4.0], (101, 1)))
     np.testing.assert_allclose(average([found, own]).residual, 0.5 * own.residual)
+    nothing = dataclasses.replace(own, residual=np.full((101, 4), np.nan))
+    np.testing.assert_array_equal(average([nothing, own]).residual, own.residual)
 
 
 def test_experts_that_cannot_be_compared_are_refused(cyclic_expert):
