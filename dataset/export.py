@@ -26,6 +26,7 @@ from dataset.formats.imdy import write_imdy
 from dataset.formats.npz import write_npz
 from dataset.formats.opensim_files import write_opensim
 from dataset.formats.parquet import write_parquet
+from dataset.place import Place, absolute, last_name
 from dataset.schema import Dynamics
 from dataset.store import Store
 from dataset.user_paths import require_output_folder
@@ -37,8 +38,8 @@ Format = Literal["npz", "opensim", "hdf5", "parquet", "imdy"]
 class ExportConfig:
     """Write sequences of a data set for other tools."""
 
-    folder: tyro.conf.Positional[Path]
-    """Folder of the data set."""
+    folder: tyro.conf.Positional[Place]
+    """Folder of the data set, or its address."""
     name: tyro.conf.Positional[str] = ""
     """Name of a sequence, or of a clip (its first sequence); all sequences by default."""
     out: Path = Path("out")
@@ -63,7 +64,7 @@ def main(config: ExportConfig) -> list[Path]:
         raise ValueError(
             f"{config.folder}: expected names that differ as file names, found {clash[0]!r} twice; export one by one"
         )
-    stem = file_stem(store.sequences[numbers[0]].name if config.name else config.folder.resolve().name)
+    stem = file_stem(store.sequences[numbers[0]].name if config.name else last_name(absolute(config.folder)))
 
     def sequences(label: str) -> Iterator[Dynamics]:
         shown: Iterable[int] = tqdm(numbers, label, file=sys.stderr, disable=None, unit="sequence")

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from dataset import figure_style
 from dataset.command_line import run_command
+from dataset.place import Place
 from dataset.provenance import read_runs
 from dataset.store import Store
 from dataset.summary import FieldRange, Share, Summary, field_ranges, summarize
@@ -23,8 +24,8 @@ from dataset.verify import VerifyConfig, verify_store
 class InspectConfig:
     """Show the contents of a data set."""
 
-    folder: tyro.conf.Positional[Path]
-    """Folder of the data set."""
+    folder: tyro.conf.Positional[Place]
+    """Folder of the data set, or its address (`s3://bucket/data`)."""
     verify: bool = False
     """Check every hash, range and stored physics residual; the exit status is 1 if anything is wrong."""
     ranges: bool = True
@@ -60,7 +61,7 @@ def main(config: InspectConfig) -> InspectResult:
     store = Store.open(config.folder)
     summary = summarize(store)
     print("\n".join(_contents(config.folder, summary)))
-    for run in read_runs(config.folder):
+    for run in read_runs(store.storage):
         print(f"run       {run['time']} {run['command']}, commit {run['code']['commit'][:12]}")
     ranges = []
     if config.ranges:
@@ -81,7 +82,7 @@ def main(config: InspectConfig) -> InspectResult:
     return InspectResult(summary=summary, ranges=ranges, complaints=complaints, figures=figures)
 
 
-def _contents(folder: Path, summary: Summary) -> list[str]:
+def _contents(folder: Place, summary: Summary) -> list[str]:
     lines = [
         f"data set  {folder}, content {summary.content[:16]}",
         f"kept      {_time(summary.seconds)} in {summary.sequences} sequences of {summary.clips} clips and"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import tyro
@@ -17,21 +16,21 @@ from tqdm import tqdm
 
 from dataset.command_line import run_command
 from dataset.manifest import SequenceInfo
+from dataset.place import Place
 from dataset.provenance import add_run, read_runs, run_record
 from dataset.shard import Shard
-from dataset.shard_writer import copy_shard
 from dataset.store import Store
-from dataset.user_paths import require_output_folder
+from dataset.user_paths import require_output_place
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergeConfig:
     """Put data sets together."""
 
-    folders: tyro.conf.Positional[tuple[Path, ...]]
-    """Data sets to read."""
-    out: Path
-    """Data set to make, or to add to."""
+    folders: tyro.conf.Positional[tuple[Place, ...]]
+    """Data sets to read: folders or addresses (`s3://bucket/data`)."""
+    out: Place
+    """Data set to make, or to add to: folder or address."""
     overlap: Literal["refuse", "skip"] = "refuse"
     """What to do with a sequence that is there already, in another shard: stop, or leave it out and write the rest of its
     shard anew."""
@@ -46,7 +45,7 @@ def main(config: MergeConfig) -> Store:
     """
     if not config.folders:
         raise ValueError("folders: expected at least one data set to read, got none")
-    require_output_folder(config.out)
+    require_output_place(config.out)
     sources = [Store.open(folder) for folder in config.folders]
     target = Store.create(config.out)
     present = {shard.path.name for shard in target.shards}
@@ -61,7 +60,7 @@ def main(config: MergeConfig) -> Store:
     for shard in bar:
         is_new = fresh[shard.path.name]
         if all(is_new):
-            target.adopt(copy_shard(shard, target.path))
+            target.copy(shard)
             continue
         if damage := shard.find_damage():
             raise ValueError(damage[0])
@@ -69,8 +68,8 @@ def main(config: MergeConfig) -> Store:
         lost = [loss for loss in shard.dropped if loss not in set(target.dropped)]
         if rest or lost:
             target.append(rest, lost)
-    facts = [{"content": store.content, "runs": read_runs(store.path)} for store in sources]
-    add_run(target.path, run_record("dataset.merge", config, result={"sources": facts, "content": target.content}))
+    facts = [{"content": store.content, "runs": read_runs(store.storage)} for store in sources]
+    add_run(target.storage, run_record("dataset.merge", config, result={"sources": facts, "content": target.content}))
     return target
 
 
@@ -86,10 +85,10 @@ class _Known:
         """Whether a sequence is new; from now on it is known."""
         twin = self._records.get(info.record_key) if info.record_key else None
         if info.name in self._names:
-            self.clashes.append(f"{shard.path}: expected new sequences, found {info.name!r} in another data set too")
+            self.clashes.append(f"{shard.place}: expected new sequences, found {info.name!r} in another data set too")
         elif twin is not None:
             self.clashes.append(
-                f"{shard.path}: expected new sequences, found {info.name!r}, the same record as {twin!r}"
+                f"{shard.place}: expected new sequences, found {info.name!r}, the same record as {twin!r}"
             )
         else:
             self._names.add(info.name)

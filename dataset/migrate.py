@@ -16,7 +16,8 @@ from tqdm import tqdm
 from dataset.command_line import run_command
 from dataset.migrations import migrate_shard
 from dataset.provenance import add_run, read_runs, run_record
-from dataset.store import Store, list_shards
+from dataset.storage import open_storage
+from dataset.store import Store
 from dataset.user_paths import require_output_folder
 
 
@@ -37,7 +38,7 @@ def main(config: MigrateConfig) -> Store:
         ValueError: No complete shard there, a shard is damaged, or its schema is unknown.
     """
     require_output_folder(config.out)
-    shards, _ = list_shards(config.folder)
+    shards = [config.folder / name for name in open_storage(config.folder).list_shards().complete]
     if not shards:
         raise ValueError(f"{config.folder}: expected a data set with at least one complete shard, found none")
     store = Store.create(config.out)

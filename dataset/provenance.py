@@ -22,6 +22,8 @@ from typing import Any, Final
 import numpy as np
 
 from dataset import atomic
+from dataset.place import Place
+from dataset.storage import Storage, open_storage
 
 RUN_FILE: Final = "run.json"
 _PACKAGES: Final = ("ezc3d", "gymnasium", "mujoco", "numba", "numpy", "ray", "safetensors", "scipy", "torch", "triton")
@@ -53,30 +55,32 @@ def run_record(
     }
 
 
-def add_run(folder: str | Path, record: dict[str, Any]) -> Path:
-    """Append a run record to `run.json` of a folder, atomically; earlier runs stay.
+def add_run(folder: Place | Storage, record: dict[str, Any]) -> Place:
+    """Append a run record to `run.json` of a folder or address, atomically; earlier runs stay.
 
     Raises:
         ValueError: There is a `run.json` that is not one of ours.
     """
-    path = Path(folder) / RUN_FILE
-    runs = read_runs(folder)
-    atomic.write_json(path, {"runs": [*runs, plain(record)]})
-    return path
+    storage = open_storage(folder)
+    runs = read_runs(storage)
+    storage.write_file(RUN_FILE, atomic.encode_json({"runs": [*runs, plain(record)]}))
+    return storage.at(RUN_FILE)
 
 
-def read_runs(folder: str | Path) -> list[dict[str, Any]]:
-    """Run records of a folder, oldest first; empty if there is no `run.json`.
+def read_runs(folder: Place | Storage) -> list[dict[str, Any]]:
+    """Run records of a folder or address, oldest first; empty if there is no `run.json`.
 
     Raises:
         ValueError: The file is not one of ours.
     """
-    path = Path(folder) / RUN_FILE
-    if not path.is_file():
+    storage = open_storage(folder)
+    data = storage.read_file(RUN_FILE)
+    if data is None:
         return []
     try:
-        runs = json.loads(path.read_text())["runs"]
+        runs = json.loads(data)["runs"]
     except (ValueError, KeyError, TypeError) as error:
+        path = storage.at(RUN_FILE)
         raise ValueError(f"{path}: expected an object with a list `runs`, found {error}; delete the file") from error
     return runs
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ import numpy as np
 
 from dataset.fields import FIELDS
 from dataset.manifest import COPIED, MANIFEST, Dropped, SequenceInfo, content_of, read_manifest
+from dataset.place import join
 from dataset.schema import Dynamics, Subject
 
 PREFIX: Final = "shard-"
@@ -33,21 +35,28 @@ class Shard:
 
     Args:
         path: Folder of the shard.
+        place: Where it really is, if that folder is only a copy (`dataset.shard_cache`).
+        sizes: Sizes of its files by name, if not all are in the folder.
 
     Raises:
         ValueError: The shard is incomplete, damaged, or of another schema; the message names file, expected and found.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(
+        self, path: str | Path, *, place: str | Path | None = None, sizes: Mapping[str, int] | None = None
+    ) -> None:
         self.path = Path(path)
+        self.place = place or self.path
+        """Folder or address, for people."""
         self.manifest = read_manifest(self.path)
         self.content: str = self.manifest["content"]
         self._files = {entry["name"]: entry for entry in self.manifest["fields"]}
         self._maps: dict[str, np.ndarray] = {}
-        with os.scandir(self.path) as found:
-            sizes = {item.name: item.stat().st_size for item in found}
+        if sizes is None:
+            with os.scandir(self.path) as found:
+                sizes = {item.name: item.stat().st_size for item in found}
         for entry in self._files.values():
-            _check_size(self.path, entry["file"], entry["bytes"], sizes.get(entry["file"]))
+            _check_size(self.place, entry["file"], entry["bytes"], sizes.get(entry["file"]))
 
     @cached_property
     def subjects(self) -> tuple[Subject, ...]:
@@ -83,6 +92,14 @@ class Shard:
         """Size of all arrays."""
         return sum(entry["bytes"] for entry in self._files.values())
 
+    def file(self, name: str) -> Path:
+        """Path of one of the files that the manifest names."""
+        return self.path / name
+
+    def hash_of(self, name: str) -> str:
+        """Sha256 that the manifest states for a file, hexadecimal."""
+        return next(entry["sha256"] for entry in self._files.values() if entry["file"] == name)
+
     def field(self, name: str) -> np.ndarray:
         """Array of a field (or `offsets`) over all sequences of the shard, memory-mapped read-only.
 
@@ -98,7 +115,7 @@ class Shard:
     def _map(self, entry: dict[str, Any]) -> np.ndarray:
         if 0 in entry["shape"]:  # nothing to map in a shard of dropped items only
             return np.empty(entry["shape"], entry["dtype"])
-        path, expected = self.path / entry["file"], f"{entry['dtype']} {tuple(entry['shape'])}"
+        path, expected = self.file(entry["file"]), f"{entry['dtype']} {tuple(entry['shape'])}"
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
@@ -119,15 +136,18 @@ class Shard:
 
     def find_damage(self) -> list[str]:
         """What differs from the hashes in the manifest, one sentence each; reads every byte."""
-        complaints = []
-        if content_of(self.manifest) != self.content:
-            complaints.append(f"{self.path / MANIFEST}: expected content {self.content}, found another manifest")
+        complaints = self._wrong_content()
         for entry in self._files.values():
             path = self.path / entry["file"]
             found = hash_file(path)
             if found != entry["sha256"]:
                 complaints.append(f"{path}: expected sha256 {entry['sha256']}, found {found}; delete the shard")
         return complaints
+
+    def _wrong_content(self) -> list[str]:
+        if content_of(self.manifest) == self.content:
+            return []
+        return [f"{join(self.place, MANIFEST)}: expected content {self.content}, found another manifest"]
 
 
 def hash_file(path: Path) -> str:
@@ -136,7 +156,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_size(shard: Path, file: str, expected: int, found: int | None) -> None:
+def _check_size(shard: str | Path, file: str, expected: int, found: int | None) -> None:
     if found != expected:
         state = "no file" if found is None else f"{found} bytes"
-        raise ValueError(f"{shard / file}: expected {expected} bytes as in {MANIFEST}, found {state}; delete the shard")
+        raise ValueError(f"{join(shard, file)}: expected {expected} bytes as in {MANIFEST}, found {state}; delete the shard")

@@ -16,6 +16,7 @@ import numpy as np
 from dataset import atomic
 from dataset.fields import FIELDS, MAY_BE_NAN, Field
 from dataset.manifest import MANIFEST, OFFSETS, SUCCESS, Dropped, encode_manifest, make_manifest
+from dataset.place import join
 from dataset.schema import Dynamics, Subject
 from dataset.shard import PREFIX, Shard, hash_file
 
@@ -28,15 +29,16 @@ class PreparedShard:
     """A finished shard under a temporary name, which `publish` makes part of the data set."""
 
     def __init__(self, temporary: Path, manifest: dict[str, Any]) -> None:
-        self._temporary = temporary
-        self._manifest = manifest
+        self.folder = temporary
+        """Its files."""
+        self.manifest = manifest
         self.name = PREFIX + manifest["content"][:16]
         """Folder name that it will have."""
 
     def publish(self) -> Path:
         """Rename to the final name and mark complete; a complete shard of that name is left alone."""
-        shard = self._temporary.parent / self.name
-        _publish(self._temporary, shard, self._manifest)
+        shard = self.folder.parent / self.name
+        _publish(self.folder, shard, self.manifest)
         return shard
 
 
@@ -70,11 +72,12 @@ def prepare_shard(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def copy_shard(shard: Shard, folder: Path) -> Shard:
-    """Copy a shard into another data set, byte for byte, checked against its hashes on the way.
+@contextlib.contextmanager
+def prepare_copy(shard: Shard, folder: Path) -> Iterator[PreparedShard]:
+    """As `prepare_shard`, of a shard of another data set, byte for byte.
 
     Raises:
-        ValueError: A file is not what the manifest says; nothing is published then.
+        ValueError: A file is not what the manifest says.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = atomic.temporary_sibling(folder / "shard")
@@ -82,7 +85,7 @@ def copy_shard(shard: Shard, folder: Path) -> Shard:
     try:
         for entry in shard.manifest["fields"]:
             digest = hashlib.sha256()
-            with open(shard.path / entry["file"], "rb") as source, open(temporary / entry["file"], "xb") as target:
+            with open(shard.file(entry["file"]), "rb") as source, open(temporary / entry["file"], "xb") as target:
                 while block := source.read(_COPIED_AT_ONCE):
                     digest.update(block)
                     target.write(block)
@@ -90,11 +93,11 @@ def copy_shard(shard: Shard, folder: Path) -> Shard:
                 os.fsync(target.fileno())
             if digest.hexdigest() != entry["sha256"]:
                 raise ValueError(
-                    f"{shard.path / entry['file']}: expected sha256 {entry['sha256']}, found {digest.hexdigest()};"
+                    f"{join(shard.place, entry['file'])}: expected sha256 {entry['sha256']}, found {digest.hexdigest()};"
                     " delete the shard and collect again"
                 )
         atomic.write_bytes(temporary / MANIFEST, encode_manifest(shard.manifest))
-        return Shard(PreparedShard(temporary, shard.manifest).publish())
+        yield PreparedShard(temporary, shard.manifest)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from dataset.command_line import run_command
 from dataset.manifest import Dropped
+from dataset.place import Place
 from dataset.provenance import add_run, read_runs, run_record
 from dataset.schema import FRAME_RATE, Dynamics
 from dataset.shard_writer import SHARD_SECONDS
@@ -30,8 +31,8 @@ from dataset.user_paths import require_output_folder
 class SplitCommand:
     """Divide a data set."""
 
-    folder: tyro.conf.Positional[Path]
-    """Data set to read."""
+    folder: tyro.conf.Positional[Place]
+    """Data set to read: folder or address."""
     out: Path
     """Folder for the three data sets."""
     held_out: tuple[str, ...] = ()
@@ -67,7 +68,7 @@ def main(config: SplitCommand) -> dict[Part, Store]:
             rest = []
         if rest:
             parts[part].append([], rest)
-        facts = {"content": store.content, "runs": read_runs(store.path)}
+        facts = {"content": store.content, "runs": read_runs(store.storage)}
         result = {"part": part, "source": facts, "content": parts[part].content}
         add_run(parts[part].path, run_record("dataset.split", config, result=result))
     return parts

@@ -1,17 +1,17 @@
-"""A data set on disk: a folder of shards. Reading is by memory map; appending adds a shard and never rewrites one.
+"""A data set: shards in a folder or on an object store. Reading is by memory map; appending adds a shard, never rewrites one.
 
-    DIR/
+    DIR or ADDRESS/
         shard-0123456789abcdef/ ...   see dataset.shard
         run.json                      how it was made: commands, versions, seeds (dataset.provenance); not hashed
 
-Shards are read in the order of their names, that is of their content, so the order does not depend on who wrote when.
+Where a data set may lie: `dataset.place`. Shards of an object store are kept on this machine once they were fetched
+(`dataset.shard_cache`). Shards are read in the order of their names, that is of their content, so the order does not depend on who wrote when.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from dataset.manifest import SUCCESS, Dropped, SequenceInfo
+from dataset.place import last_name
 from dataset.schema import FRAME_RATE, Dynamics, Subject
-from dataset.shard import PREFIX, Shard
-from dataset.shard_writer import prepare_shard
+from dataset.shard import Shard
+from dataset.storage import Storage, open_storage
 from kernels.gather import Pieces, gather_runs, join
 
 _log = logging.getLogger(__name__)
@@ -30,23 +31,26 @@ _log = logging.getLogger(__name__)
 class Store:
     """A data set, opened for reading and appending. Use `Store.open` or `Store.create`."""
 
-    def __init__(self, path: Path, shards: Sequence[Shard], incomplete: Sequence[Path]) -> None:
-        self.path = path
-        self.shards = tuple(shards)
-        self.incomplete = tuple(incomplete)
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.path = storage.place
+        """Folder or address."""
+        listing = storage.list_shards()
+        self.shards = tuple(storage.open_shards(listing.complete))
+        self.incomplete = tuple(storage.at(name) for name in listing.incomplete)
         """Folders that look like shards but were never finished."""
         self._joined: dict[str, Pieces] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
-        """Open an existing data set.
+        """Open an existing data set: a folder, or an address such as `s3://bucket/data`.
 
         Raises:
             ValueError: No complete shard there, or a complete shard is damaged or of another schema.
         """
-        store = cls._scan(Path(path))
+        store = cls(open_storage(path))
         if not store.shards:
-            cut = ", ".join(folder.name for folder in store.incomplete)
+            cut = ", ".join(last_name(folder) for folder in store.incomplete)
             found = f"only half-written shards: {cut}; delete them and collect again"
             found = found if cut else "none; check the path, or collect one with `python -m sim.collect`"
             raise ValueError(f"{path}: expected a data set with at least one complete shard, found {found}")
@@ -55,16 +59,12 @@ class Store:
         return store
 
     @classmethod
-    def create(cls, path: str | Path) -> Store:
+    def create(cls, path: str | Path | Storage) -> Store:
         """Open a data set for appending, making its folder if there is none; what is already there stays."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        return cls._scan(path)
-
-    @classmethod
-    def _scan(cls, path: Path) -> Store:
-        complete, incomplete = list_shards(path)
-        return cls(path, [Shard(folder) for folder in complete], incomplete)
+        storage = open_storage(path)
+        if isinstance(storage.place, Path):
+            storage.place.mkdir(parents=True, exist_ok=True)
+        return cls(storage)
 
     @cached_property
     def sequences(self) -> tuple[SequenceInfo, ...]:
@@ -184,12 +184,13 @@ class Store:
             dropped: Stretches that were asked for and failed.
 
         Returns:
-            Folder of the shard.
+            Folder of the shard; on an object store, of its place in the cache.
 
         Raises:
-            ValueError: A sequence of that name is in another shard, or the records cannot be stored (`write_shard`).
+            ValueError: A sequence of that name is in another shard, or the records cannot be stored (`prepare_shard`).
+            OSError: The disk is full, or the object store does not take it; readers see nothing of it then.
         """
-        with prepare_shard(self.path, sequences, dropped) as prepared:
+        with self.storage.prepare(sequences, dropped) as prepared:
             for shard in self.shards:
                 if shard.path.name == prepared.name:
                     return shard.path
@@ -200,30 +201,23 @@ class Store:
                         f"{self.path}: expected new sequences, found {item.name!r} there already, beside others or with"
                         " other data; give it another name or leave it out"
                     )
-            folder = prepared.publish()
-        self.adopt(Shard(folder))
-        return folder
+            self.storage.publish(prepared)
+        return self._adopt(prepared.name).path
 
-    def adopt(self, shard: Shard) -> None:
-        """Take in a shard that was published in this folder, and forget what was derived from the others."""
+    def copy(self, shard: Shard) -> None:
+        """Add a shard of another data set, byte for byte; nothing is added that is not what its manifest says.
+
+        Raises:
+            ValueError: A file is damaged.
+        """
+        self.storage.copy(shard)
+        self._adopt(shard.path.name)
+
+    def _adopt(self, name: str) -> Shard:
+        """Take in a shard that was published here, and forget what was derived from the others."""
+        [shard] = self.storage.open_shards([name])
         self.shards = tuple(sorted((*self.shards, shard), key=lambda item: item.path.name))
         for name in ("sequences", "dropped", "subjects", "frame_offsets", "transition_offsets"):
             self.__dict__.pop(name, None)
         self._joined.clear()
-
-
-def list_shards(path: Path) -> tuple[list[Path], list[Path]]:
-    """Complete and half-written shards of a folder, by name; nothing else in it is looked at.
-
-    Raises:
-        ValueError: There is no such folder.
-    """
-    if not path.is_dir():
-        raise ValueError(
-            f"{path}: expected the folder of a data set, found {'a file' if path.exists() else 'nothing'}; check the path, "
-            "or collect one with `python -m sim.collect`"
-        )
-    with os.scandir(path) as found:
-        folders = sorted(Path(item) for item in found if item.name.startswith(PREFIX) and item.is_dir())
-    is_complete = {folder: (folder / SUCCESS).is_file() for folder in folders}
-    return [folder for folder in folders if is_complete[folder]], [f for f in folders if not is_complete[f]]
+        return shard

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from dataset.place import Place, is_address
+
 
 def require_file(path: str | os.PathLike[str], what: str, advice: str = "check the path") -> Path:
     """The path, if a file is there.
@@ -26,12 +28,19 @@ def require_file(path: str | os.PathLike[str], what: str, advice: str = "check t
     return path
 
 
+def require_output_place(place: Place) -> Place:
+    """As `require_output_folder`, where an address of an object store will do too (it is asked when it is written)."""
+    return place if is_address(place) else require_output_folder(place)
+
+
 def require_output_folder(folder: str | os.PathLike[str]) -> Path:
     """The folder, if it can be written or made; nothing is made yet.
 
     Raises:
         ValueError: a file is in its place or above it, or the right to write there is missing.
     """
+    if is_address(str(folder)) or is_address(Path(folder)):
+        raise ValueError(f"{folder}: output folder: expected a folder, found an address; give a folder of this machine")
     folder = Path(folder)
     for place in (folder.absolute(), *folder.absolute().parents):
         if place.is_dir():

@@ -17,6 +17,7 @@ import numpy as np
 from dataset import rotation
 from dataset.fields import FIELDS
 from dataset.manifest import OFFSETS
+from dataset.place import join
 from dataset.schema import FRAME_RATE, Dynamics
 from dataset.shard import Shard
 from dataset.skeleton import GRAVITY
@@ -102,17 +103,17 @@ def _wrong_layout(shard: Shard) -> list[str]:
     if not np.array_equal(shard.field(OFFSETS), offsets) or [info.start for info in shard.sequences] != list(
         offsets[:-1]
     ):
-        complaints.append(f"{shard.path}: offsets: expected those of the sequences' lengths, found others")
+        complaints.append(f"{shard.place}: offsets: expected those of the sequences' lengths, found others")
     rows = {"frame": int(offsets[-1]), "transition": int(offsets[-1]) - len(shard.sequences)}
     complaints += [
-        f"{shard.path / field.file}: expected {rows[field.per]} rows, found {len(shard.field(field.name))}"
+        f"{join(shard.place, field.file)}: expected {rows[field.per]} rows, found {len(shard.field(field.name))}"
         for field in FIELDS
         if len(shard.field(field.name)) != rows[field.per]
     ]
     counts = {"sequences": len(shard.sequences), "frames": rows["frame"], "transitions": rows["transition"],
               "subjects": len(shard.subjects), "dropped": len(shard.dropped)}  # fmt: skip
     complaints += [
-        f"{shard.path}: counts: expected {value} {name}, found {shard.manifest['counts'][name]}"
+        f"{shard.place}: counts: expected {value} {name}, found {shard.manifest['counts'][name]}"
         for name, value in counts.items()
         if shard.manifest["counts"][name] != value
     ]

@@ -10,7 +10,7 @@ import pytest
 
 from dataset import atomic
 from dataset.shard import Shard
-from dataset.shard_writer import copy_shard
+from dataset.storage import open_storage
 from dataset.store import Store
 
 STEPS = ("fsync", "rename", "replace", "mkdir")
@@ -63,7 +63,7 @@ def test_a_writer_killed_at_any_step_leaves_a_data_set_that_another_completes(
         if writer == "append":
             Store.create(folder).append(three_sequences)
         else:
-            copy_shard(source, folder)
+            open_storage(folder).copy(source)
 
     while True:
         folder = tmp_path / f"{writer}-{step}"
