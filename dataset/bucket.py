@@ -83,8 +83,12 @@ class Bucket(Storage):
     """
 
     def __init__(self, address: str, files: Any, root: str) -> None:
-        self.place: str = address
-        self._files, self._root = files, root
+        self._address, self._files, self._root = address, files, root
+
+    @property
+    def place(self) -> str:
+        """The address, as the user gave it."""
+        return self._address
 
     def list_shards(self) -> Listing:
         """As `Storage`: one listing, whatever the number of shards."""

@@ -146,11 +146,16 @@ def encode_manifest(manifest: dict[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
+class OtherSchemaError(ValueError):
+    """A shard of another schema version: sound, but not for this program."""
+
+
 def read_manifest(shard: Path) -> dict[str, Any]:
     """Manifest of a complete shard of today's schema.
 
     Raises:
-        ValueError: The shard is incomplete, its manifest was changed, or it is of another format or schema version.
+        ValueError: The shard is incomplete, its manifest was changed, or it is of another format.
+        OtherSchemaError: It is of another schema version.
     """
     manifest, path = read_verified(shard), shard / MANIFEST
     if manifest["schema"] != SCHEMA_VERSION:
@@ -159,7 +164,9 @@ def read_manifest(shard: Path) -> dict[str, Any]:
             if manifest["schema"] < SCHEMA_VERSION
             else "update this program"
         )
-        raise ValueError(f"{path}: expected schema version {SCHEMA_VERSION}, found {manifest['schema']}; {advice}")
+        raise OtherSchemaError(
+            f"{path}: expected schema version {SCHEMA_VERSION}, found {manifest['schema']}; {advice}"
+        )
     if manifest["bodies"] != list(BODY_NAMES):
         raise ValueError(f"{path}: expected the bodies {BODY_NAMES}, found {manifest['bodies']}")
     return manifest

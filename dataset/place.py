@@ -70,6 +70,13 @@ def join(place: str | Path, *names: str) -> str | Path:
     return parts._replace(path="/".join([parts.path.rstrip("/"), *names])).geturl()
 
 
+def split_last(address: str) -> tuple[str, str]:
+    """Address of the folder that something is in, and its name there."""
+    parts = urlsplit(address)
+    folder, _, name = parts.path.rstrip("/").rpartition("/")
+    return parts._replace(path=folder).geturl(), name
+
+
 def last_name(place: str | Path) -> str:
     """Last part of a path or address."""
     return Path(urlsplit(str(place)).path if is_address(place) else place).name

@@ -159,4 +159,6 @@ def hash_file(path: Path) -> str:
 def _check_size(shard: str | Path, file: str, expected: int, found: int | None) -> None:
     if found != expected:
         state = "no file" if found is None else f"{found} bytes"
-        raise ValueError(f"{join(shard, file)}: expected {expected} bytes as in {MANIFEST}, found {state}; delete the shard")
+        raise ValueError(
+            f"{join(shard, file)}: expected {expected} bytes as in {MANIFEST}, found {state}; delete the shard"
+        )

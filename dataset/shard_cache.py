@@ -3,9 +3,9 @@
     CACHE/<sha256 of manifest.json>/shard-<16 hex digits>/    the shard's files, those that somebody asked for
 
 CACHE is the folder that `IMDYLAB_CACHE` names, else `imdylab/shards` in the user's cache folder (`~/.cache`). What is in it
-depends on the shard alone, so data sets and addresses share it, and nothing in it grows old. A file is fetched to a temporary name,
-checked against the manifest's hash and renamed: any number of processes may fetch at a time, and a killed one leaves no half
-file under a real name. Clear it by deleting the folder, whenever no reader is at work.
+depends on the shard alone, so data sets and addresses share it, and nothing in it grows old. A file is fetched to a temporary
+name, checked against the manifest's hash and renamed: any number of processes may fetch at a time, and a killed one leaves no
+half file under a real name. Clear it by deleting the folder, when you like: readers at work fetch again what they need.
 """
 
 from __future__ import annotations

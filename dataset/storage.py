@@ -17,7 +17,7 @@ from pathlib import Path
 
 from dataset import atomic
 from dataset.manifest import SUCCESS, Dropped
-from dataset.place import is_address, join
+from dataset.place import is_address, join, split_last
 from dataset.schema import Dynamics
 from dataset.shard import PREFIX, Shard
 from dataset.shard_writer import PreparedShard, prepare_copy, prepare_shard
@@ -39,8 +39,10 @@ class Listing:
 class Storage(ABC):
     """Place of a data set."""
 
-    place: str | Path
-    """Its folder or address, for people and for `open_storage`; holds no key."""
+    @property
+    @abstractmethod
+    def place(self) -> str | Path:
+        """Its folder or address, for people and for `open_storage`; holds no key."""
 
     @abstractmethod
     def list_shards(self) -> Listing:
@@ -106,7 +108,12 @@ class Folder(Storage):
     """A folder of this machine, or one that several share."""
 
     def __init__(self, folder: Path) -> None:
-        self.place: Path = folder
+        self._folder = folder
+
+    @property
+    def place(self) -> Path:
+        """The folder."""
+        return self._folder
 
     def list_shards(self) -> Listing:
         """As `Storage`; nothing but shards is looked at."""
@@ -154,8 +161,8 @@ class Folder(Storage):
 
     def list_files(self, folder: str, ending: str) -> list[str]:
         """As `Storage`."""
-        top = self.place / folder
-        return sorted(str(path.relative_to(self.place)) for path in top.rglob(f"*{ending}") if path.is_file())
+        found = sorted(path for path in (self.place / folder).rglob(f"*{ending}") if path.is_file())
+        return [str(path.relative_to(self.place)) for path in found]
 
 
 def open_storage(place: str | Path | Storage) -> Storage:
@@ -167,6 +174,27 @@ def open_storage(place: str | Path | Storage) -> Storage:
     if isinstance(place, Storage):
         return place
     return _bucket(str(place)) if is_address(place) else Folder(Path(place))
+
+
+def read_file(place: str | Path) -> bytes:
+    """Bytes of a file or object.
+
+    Raises:
+        FileNotFoundError: It is not there.
+    """
+    if not is_address(place):
+        return Path(place).read_bytes()
+    folder, name = split_last(str(place))
+    data = open_storage(folder).read_file(name)
+    if data is None:
+        raise FileNotFoundError(f"{place}: expected an object, found none; check the address")
+    return data
+
+
+def write_file(place: str | Path, data: bytes) -> None:
+    """Write a file or object, whole or not at all; folders above it are made."""
+    folder, name = split_last(str(place)) if is_address(place) else (Path(place).parent, Path(place).name)
+    open_storage(folder).write_file(name, data)
 
 
 @lru_cache(maxsize=16)

@@ -5,7 +5,8 @@
         run.json                      how it was made: commands, versions, seeds (dataset.provenance); not hashed
 
 Where a data set may lie: `dataset.place`. Shards of an object store are kept on this machine once they were fetched
-(`dataset.shard_cache`). Shards are read in the order of their names, that is of their content, so the order does not depend on who wrote when.
+(`dataset.shard_cache`). Shards are read in the order of their names, that is of their content, so the order does not depend
+on who wrote when.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Store:
         self._joined: dict[str, Pieces] = {}
 
     @classmethod
-    def open(cls, path: str | Path) -> Store:
+    def open(cls, path: str | Path | Storage) -> Store:
         """Open an existing data set: a folder, or an address such as `s3://bucket/data`.
 
         Raises:

@@ -23,6 +23,7 @@ from dataset.body.default import make_body
 from dataset.body.marker_sets import marker_set
 from dataset.command_line import run_command
 from dataset.lab.simulated import foot_wrench, simulated_trial
+from dataset.place import Place
 from dataset.schema import Dynamics
 from dataset.splits import Part, SplitConfig, split_sequences
 from dataset.store import Store
@@ -42,8 +43,8 @@ SHORTEST = 20
 class CalibrateConfig:
     """Errors and uncertainty on held-out simulated motion."""
 
-    data: Path
-    """Data set of simulated motion."""
+    data: Place
+    """Data set of simulated motion, folder or address."""
     weights: Path = DEFAULT_WEIGHTS
     """Trained solver; its calibration is written beside it."""
     split: SplitConfig = dataclasses.field(default_factory=SplitConfig)

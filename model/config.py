@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dataset.place import Place
 from dataset.splits import SplitConfig
 from model.batches import Augmentation
 from model.imdys import ImDySConfig
@@ -19,8 +20,8 @@ from model.losses import LossWeights
 class TrainConfig:
     """A training run of the solver. The resolved settings are written beside the results."""
 
-    data: Path
-    """Data set of simulated motion (folder made by `python -m sim.collect`)."""
+    data: Place
+    """Data set of simulated motion, folder or address (made by `python -m sim.collect`)."""
     out: Path
     """Folder for weights, checkpoint, metrics and settings."""
     name: str = "imdys"
@@ -76,12 +77,12 @@ class TrainConfig:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
 
 
-def smoke(data: Path, out: Path) -> TrainConfig:
+def smoke(data: Place, out: Path) -> TrainConfig:
     """Seconds: shows that everything runs, teaches nothing."""
     return TrainConfig(data=data, out=out, batch_size=64, steps=30, warmup=5, evaluate_every=15, evaluate_windows=128)
 
 
-def demo(data: Path, out: Path) -> TrainConfig:
+def demo(data: Place, out: Path) -> TrainConfig:
     """About two minutes on one core: clearly better than the baselines on the embedded clips."""
     return TrainConfig(
         data=data, out=out, batch_size=600, steps=2400, learning_rate=5e-3, evaluate_every=1000, evaluate_windows=2400,
@@ -89,12 +90,12 @@ def demo(data: Path, out: Path) -> TrainConfig:
     )  # fmt: skip
 
 
-def full(data: Path, out: Path) -> TrainConfig:
+def full(data: Place, out: Path) -> TrainConfig:
     """About an hour on one core: the committed weights."""
     return TrainConfig(data=data, out=out, learning_rate=2e-3)
 
 
-def paper(data: Path, out: Path) -> TrainConfig:
+def paper(data: Place, out: Path) -> TrainConfig:
     """The published recipe as far as it is known: 140 epochs, constant learning rate, clean random subsets only."""
     clean = Augmentation(
         lab_share=0.0, lab_dropout=0.0, mirror_share=0.0, smoothed_share=0.0, offset_size=0.0, jitter_size=0.0,

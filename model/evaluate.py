@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from dataset import atomic
 from dataset.command_line import run_command
+from dataset.place import Place
 from dataset.splits import Part, SplitConfig, split_sequences
 from dataset.store import Store
 from model.batches import NO_AUGMENTATION, Augmentation, Batch, BatchMaker, make_targets
@@ -44,8 +45,8 @@ GATE = 0.5
 class EvaluateConfig:
     """What to evaluate."""
 
-    data: Path
-    """Data set of simulated motion."""
+    data: Place
+    """Data set of simulated motion, folder or address."""
     weights: Path = DEFAULT_WEIGHTS
     """Trained solver."""
     out: Path = Path("evaluation")

@@ -29,8 +29,9 @@ from ray.exceptions import (
 )
 
 from dataset.manifest import Dropped
+from dataset.place import absolute
 from dataset.schema import Dynamics
-from dataset.shard_writer import prepare_shard
+from dataset.storage import open_storage
 from dataset.store import Store
 from sim.collect_pool import ONE_THREAD, Task, attempt, failed
 from sim.imitate_clip import ItemOutcome
@@ -122,7 +123,7 @@ class RayPool:
 
     def __init__(self, task: Task, workers: int, config: RayConfig) -> None:
         self.workers = workers
-        self._task = ray.put(dataclasses.replace(task, save_to=task.save_to.resolve()))  # workers are in other folders
+        self._task = ray.put(dataclasses.replace(task, save_to=absolute(task.save_to)))  # workers are in other folders
         options = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus, "max_retries": config.retries}
         self._imitate: Any = ray.remote(_imitate).options(**options, num_returns=2, scheduling_strategy="SPREAD")
         self._write: Any = ray.remote(_write).options(num_cpus=0, max_retries=config.retries)
@@ -156,7 +157,7 @@ class RayPool:
         """Write a block as a shard in a task of its own."""
         while len(self._writing) >= _WRITERS:
             self._finish_one()
-        arguments = (str(store.path.resolve()), frozenset(block.left_out), block.dropped)
+        arguments = (str(absolute(store.path)), frozenset(block.left_out), block.dropped)
         self._writing.append(self._write.remote(*arguments, *block.records))
 
     def _finish_one(self) -> None:
@@ -183,7 +184,9 @@ def _imitate(item: WorkItem, task: Task) -> tuple[ItemOutcome, list[Dynamics]]:
     return outcome, records
 
 
-def _write(folder: str, left_out: frozenset[str], dropped: list[Dropped], *records: list[Dynamics]) -> str:
+def _write(place: str, left_out: frozenset[str], dropped: list[Dropped], *records: list[Dynamics]) -> str:
     kept = [record for made in records for record in made if record.name not in left_out]
-    with prepare_shard(Path(folder), kept, dropped) as prepared:
-        return prepared.publish().name
+    storage = open_storage(place)
+    with storage.prepare(kept, dropped) as prepared:
+        storage.publish(prepared)
+        return prepared.name

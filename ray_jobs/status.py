@@ -11,6 +11,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]  # run as a file, t
 import tyro
 
 from dataset.command_line import run_command
+from dataset.place import Place
 from sim.progress import status_lines
 
 
@@ -18,8 +19,8 @@ from sim.progress import status_lines
 class Config:
     """Options of `ray_jobs.status`."""
 
-    out: tyro.conf.Positional[Path]
-    """Data set that is collected into."""
+    out: tyro.conf.Positional[Place]
+    """Folder or address of the data set that is collected into."""
 
 
 def main(config: Config) -> list[str]:

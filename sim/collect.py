@@ -26,9 +26,11 @@ from typing import Any, Literal
 from dataset.body.subjects import SUBJECTS, subject_by_name
 from dataset.command_line import run_command
 from dataset.manifest import LANDING
-from dataset.provenance import add_run, run_record
+from dataset.place import Place, join
+from dataset.provenance import RUN_FILE, add_run, run_record
 from dataset.schema import Subject
 from dataset.shard_writer import SHARD_SECONDS
+from dataset.storage import open_storage
 from dataset.store import Store
 from dataset.summary import Completion, completion
 from sim.collect_pool import Pool, ProcessPool, Task
@@ -47,8 +49,8 @@ AHEAD = 16
 class Config:
     """Options of `python -m sim.collect`."""
 
-    out: Path
-    """Folder of the data set; made if missing, continued if not."""
+    out: Place
+    """Folder of the data set, or its address on an object store (`s3://bucket/data`); made if missing, continued if not."""
     motions: tuple[str, ...] = ("embedded",)
     """`embedded`, `embedded/NAME`, motion files, folders of them, or lists of stretches (`.csv`)."""
     root: Path | None = None
@@ -122,21 +124,22 @@ def main(config: Config, make_pool: MakePool | None = None, command: str = "sim.
         raise ValueError(f"shard_seconds: expected a positive time in s, got {config.shard_seconds}")
     clips = list_clips(config.motions, config.root)
     items = list_items(clips, _subjects(config.subjects), config.seeds, config.pairing)
-    with only_collector(config.out):
+    with only_collector(open_storage(config.out)):
         return _collect(config, items, make_pool or _local_pool(config), command)
 
 
 def _collect(config: Config, items: list[WorkItem], make_pool: MakePool, command: str) -> dict[str, Any]:
     from tqdm import tqdm
 
-    damaged = clear_remains(config.out)
-    store = Store.create(config.out)
+    storage = open_storage(config.out)
+    damaged = clear_remains(storage)
+    store = Store.create(storage)
     todo = unfinished(items, store, config.keep_failed)
-    own = config.out / "solutions"
+    own = storage.at("solutions")
     task = Task(config=config.imitation, stored=find_solutions((*config.solutions, own)), save_to=own)
     tally, order, started = Tally(), ShardOrder(list(todo), store, config.shard_seconds), time.perf_counter()
     pool = make_pool(task, len(todo))
-    reporter = Reporter(config.out, len(items), len(items) - len(todo), pool.workers)
+    reporter = Reporter(storage, len(items), len(items) - len(todo), pool.workers)
     with tqdm(total=len(items), initial=len(items) - len(todo), unit="clip", desc="collect", file=sys.stderr) as bar:
         try:
             for item in _finished(todo, order, pool):
@@ -151,21 +154,21 @@ def _collect(config: Config, items: list[WorkItem], make_pool: MakePool, command
         finally:
             pool.stop()
     reporter.report(tally, is_last=True)
-    store = Store.create(config.out)  # others may have written its shards
+    store = Store.create(storage)  # others may have written its shards
     whole = {name: dataclasses.asdict(figures) for name, figures in completion(store).items()}
     result = tally.result() | {
         "completion": whole,
         "content": store.content,
-        "set_aside": [path.name for path in damaged],
+        "set_aside": damaged,
         "wall_s": round(time.perf_counter() - started, 1),
         "workers": pool.workers,
     }
     seeds = {f"search_{number}": seed for number, seed in enumerate(config.seeds)}
-    add_run(config.out, run_record(command, config, seeds=seeds, result=result))
+    add_run(storage, run_record(command, config, seeds=seeds, result=result))
     return result
 
 
-def print_result(result: dict[str, Any], out: Path) -> None:
+def print_result(result: dict[str, Any], out: Place) -> None:
     """The result for a person."""
     print(
         f"{out}: this run kept {result['kept_s']:.1f} of {result['asked_s']:.1f} s,"
@@ -178,7 +181,7 @@ def print_result(result: dict[str, Any], out: Path) -> None:
     if result["items_by_loss"]:
         print("  items that lost something to: " + ", ".join(f"{k} {v}" for k, v in result["items_by_loss"].items()))
     if result["notes"]:
-        print(f"  readers' notes on {len(result['notes'])} clips are in {out / 'run.json'}")
+        print(f"  readers' notes on {len(result['notes'])} clips are in {join(out, RUN_FILE)}")
 
 
 def run() -> None:

@@ -12,10 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
-from pathlib import Path
 from typing import Protocol
 
 from dataset.manifest import Dropped
+from dataset.place import Place
 from dataset.store import Store
 from sim.imitate_clip import ImitationConfig, ItemOutcome, StoredSolutions, imitate_item
 from sim.shard_order import Block, Finished
@@ -38,8 +38,8 @@ class Task:
     """How a clip becomes records."""
     stored: StoredSolutions
     """Solutions that may be replayed."""
-    save_to: Path
-    """Folder for solutions that had to be searched."""
+    save_to: Place
+    """Folder or address for solutions that had to be searched."""
 
 
 class Pool(Protocol):

@@ -10,16 +10,18 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from dataset.body.default import make_body
 from dataset.body.mjcf import HumanoidConfig
 from dataset.manifest import LANDING, Dropped, record_key
+from dataset.place import Place, absolute, join
 from dataset.schema import FRAME_RATE, Dynamics, Motion, Subject
+from dataset.storage import open_storage
 from sim.backends.mujoco_cpu import MujocoCpu
 from sim.engine_warnings import engine_warnings
 from sim.humanoid import Humanoid, make_humanoid
@@ -32,6 +34,8 @@ from sim.imitation.tracker.solve import replay, solve
 from sim.record import Origin, RecordConfig, RecordReport, record
 from sim.work_items import WorkItem
 
+_READERS = 8
+"""Solutions read at a time: on an object store each is mostly waiting."""
 _log = logging.getLogger(__name__)
 
 
@@ -113,26 +117,34 @@ def _backend(subject: Subject, config: HumanoidConfig) -> MujocoCpu:
     return MujocoCpu(_humanoid(subject, config))
 
 
-StoredSolutions = Mapping[tuple[str, str, int], Path]
-"""Files of solutions by hash of the motion, hash of the body, and seed."""
+StoredSolutions = Mapping[tuple[str, str, int], Place]
+"""Files or addresses of solutions by hash of the motion, hash of the body, and seed."""
 
 
-def find_solutions(folders: Sequence[Path]) -> StoredSolutions:
-    """Solutions in folders, the first folder first; a file that cannot be read is named in the log and passed over."""
-    found: dict[tuple[str, str, int], Path] = {}
-    for folder in folders:
-        for path in sorted(folder.resolve().rglob("*.npz")) if folder.is_dir() else ():
-            try:
-                solution = load_solution(path)
-            except ValueError as error:
-                _log.warning("%s", error)
-                continue
-            found.setdefault((solution.motion_hash, solution.body_hash, solution.seed), path)
+def find_solutions(places: Sequence[Place]) -> StoredSolutions:
+    """Solutions in folders or at addresses, the first first; a file that cannot be read is named in the log and passed over."""
+    found: dict[tuple[str, str, int], Place] = {}
+    for place in places:
+        storage = open_storage(absolute(place))
+        paths = [storage.at(name) for name in storage.list_files("", ".npz")]
+        with ThreadPoolExecutor(_READERS) as pool:
+            for path, key in zip(paths, pool.map(_solution_key, paths)):
+                if key is not None:
+                    found.setdefault(key, path)
     return found
 
 
+def _solution_key(path: Place) -> tuple[str, str, int] | None:
+    try:
+        solution = load_solution(path)
+    except ValueError as error:
+        _log.warning("%s", error)
+        return None
+    return solution.motion_hash, solution.body_hash, solution.seed
+
+
 def imitate_item(
-    item: WorkItem, config: ImitationConfig, stored: StoredSolutions | None = None, save_to: Path | None = None
+    item: WorkItem, config: ImitationConfig, stored: StoredSolutions | None = None, save_to: Place | None = None
 ) -> ItemOutcome:
     """Records of one work item. Raises nothing that has to do with the clip.
 
@@ -140,7 +152,7 @@ def imitate_item(
         item: Clip, subject and seed.
         config: How.
         stored: Solutions that may be replayed (`find_solutions`).
-        save_to: Folder for solutions that had to be searched; None to keep none.
+        save_to: Folder or address for solutions that had to be searched; None to keep none.
     """
     outcome, before = ItemOutcome(), engine_warnings()
     try:
@@ -177,7 +189,7 @@ def _imitate(
     humanoid: Humanoid,
     config: ImitationConfig,
     stored: StoredSolutions,
-    save_to: Path | None,
+    save_to: Place | None,
     outcome: ItemOutcome,
 ) -> bool:
     """Imitate one stretch of motion, add what comes of it to the outcome, and say whether it is complete."""
@@ -218,7 +230,7 @@ def _search(
     motion: Motion,
     humanoid: Humanoid,
     config: ImitationConfig,
-    save_to: Path | None,
+    save_to: Place | None,
     outcome: ItemOutcome,
 ) -> Solution:
     started = time.perf_counter()
@@ -227,7 +239,7 @@ def _search(
     outcome.searched += motion.duration
     if save_to is not None:
         stem = f"{motion.name}_{item.subject.name}_{item.seed}".replace("/", "-")
-        save_solution(save_to / motion.source / f"{stem}.npz", solution)
+        save_solution(join(save_to, motion.source, f"{stem}.npz"), solution)
     return solution
 
 

@@ -6,12 +6,11 @@ import datetime
 import json
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from dataset import atomic
+from dataset.place import Place
 from dataset.schema import FRAME_RATE
-from dataset.shard import Shard
-from dataset.store import list_shards
+from dataset.storage import Folder, Storage, open_storage
 from sim.resume import is_collecting
 from sim.tally import Tally
 
@@ -19,6 +18,8 @@ FILE = "progress.json"
 """In the data set's folder; not part of the data."""
 INTERVAL = 5.0
 """Seconds between two writings."""
+SILENCE = 120.0
+"""A collection into an object store, which knows no locks, is taken to have stopped after so many seconds without a word."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,11 @@ class Progress:
     updated: str
     """When this was written, UTC."""
 
+    def age(self) -> float:
+        """Time since it was written [s]."""
+        now = datetime.datetime.now(datetime.UTC)
+        return (now - datetime.datetime.fromisoformat(self.updated)).total_seconds()
+
     def as_text(self) -> str:
         """One line for a person."""
         lost = ", ".join(f"{reason} {count}" for reason, count in self.lost.items()) or "none"
@@ -58,14 +64,14 @@ class Reporter:
     """Keeps the progress file of one run.
 
     Args:
-        folder: Data set.
+        folder: Data set: folder or address.
         items: Work items in all.
         stored: Those that earlier runs stored.
         workers: Workers.
     """
 
-    def __init__(self, folder: Path, items: int, stored: int, workers: int) -> None:
-        self._path = folder / FILE
+    def __init__(self, folder: Place | Storage, items: int, stored: int, workers: int) -> None:
+        self._storage = open_storage(folder)
         self._items, self._stored, self._workers = items, stored, workers
         self._started = time.monotonic()
         self._written = -INTERVAL
@@ -82,41 +88,48 @@ class Reporter:
             updated=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
         if is_last or now - self._written >= INTERVAL:
-            atomic.write_json(self._path, asdict(progress))
+            self._storage.write_file(FILE, atomic.encode_json(asdict(progress)))
             self._written = now
         return progress
 
 
-def read_progress(folder: Path) -> Progress | None:
+def read_progress(folder: Place | Storage) -> Progress | None:
     """Last progress of a data set; None if none was ever written.
 
     Raises:
         ValueError: The file is not one of ours.
     """
-    path = folder / FILE
-    if not path.is_file():
+    storage = open_storage(folder)
+    data = storage.read_file(FILE)
+    if data is None:
         return None
     try:
-        return Progress(**json.loads(path.read_text()))
+        return Progress(**json.loads(data))
     except (ValueError, TypeError) as error:
+        path = storage.at(FILE)
         raise ValueError(f"{path}: expected the progress of a collection, found {error}; delete the file") from error
 
 
-def status_lines(folder: Path) -> list[str]:
+def status_lines(folder: Place | Storage) -> list[str]:
     """What is stored in a data set, and how far the collection into it is or was when it ended.
 
     Raises:
         ValueError: There is no such folder, a shard is damaged, or the progress file is not one of ours.
     """
-    shards, incomplete = list_shards(folder)
-    seconds = sum(Shard(shard).num_transitions for shard in shards) / FRAME_RATE
+    storage = open_storage(folder)
+    listing = storage.list_shards()
+    seconds = sum(shard.num_transitions for shard in storage.open_shards(listing.complete)) / FRAME_RATE
     lines = [
-        f"stored    {seconds / 3600:.2f} h in {len(shards)} shards"
-        + (f", {len(incomplete)} half-written" * bool(incomplete))
+        f"stored    {seconds / 3600:.2f} h in {len(listing.complete)} shards"
+        + (f", {len(listing.incomplete)} half-written" * bool(listing.incomplete))
     ]
-    progress = read_progress(folder)
+    progress = read_progress(storage)
     if progress is None:
         return [*lines, "progress  none: nothing was collected here yet"]
     is_done = progress.done >= progress.items
-    state = "at work" if is_collecting(folder) else "finished" if is_done else "stopped: start it again, it goes on"
+    if isinstance(storage, Folder):
+        is_at_work = is_collecting(storage.place)
+    else:
+        is_at_work = not is_done and progress.age() < SILENCE
+    state = "at work" if is_at_work else "finished" if is_done else "stopped: start it again, it goes on"
     return [*lines, f"progress  {progress.as_text()}", f"state     {state}; last said {progress.updated}"]

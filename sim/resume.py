@@ -5,37 +5,41 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
-import secrets
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dataset import atomic
-from dataset.manifest import FAILURES, SCHEMA_VERSION, read_verified
-from dataset.shard import Shard
-from dataset.store import Store, list_shards
+from dataset.manifest import FAILURES, OtherSchemaError
+from dataset.place import Place
+from dataset.storage import Folder, Storage, open_storage
+from dataset.store import Store
 from dataset.summary import standing_losses
 from sim.work_items import WorkItem
 
 LOCK = ".collect.lock"
 """File that a running collection holds locked; the lock goes with the process, however it ends."""
-DAMAGED_PREFIX = ".damaged-"
-"""Shards that were set aside are called so; readers ignore them."""
 
 _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def only_collector(folder: Path) -> Iterator[None]:
-    """Hold a data set for one collection.
+def only_collector(place: Place | Storage) -> Iterator[None]:
+    """Hold a data set for one collection. An object store knows no locks: there it is only seen that it takes files.
 
     Raises:
         ValueError: Another one is at work there.
+        OSError: Nothing can be written there.
     """
     import fcntl
 
+    storage = open_storage(place)
+    if not isinstance(storage, Folder):
+        storage.write_file(LOCK, b"")
+        yield
+        return
+    folder = storage.place
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "wb") as file:
         try:
@@ -61,29 +65,32 @@ def is_collecting(folder: Path) -> bool:
     return False
 
 
-def clear_remains(folder: Path) -> list[Path]:
-    """Remove what writers that died left unfinished, and set damaged shards aside; returns those.
+def clear_remains(place: Place | Storage) -> list[str]:
+    """Remove what writers that died left unfinished, and set damaged shards aside; returns what became of those.
 
     Every byte of every shard is read. A shard of another schema is left where it is: it is not damaged.
     """
-    for path in folder.glob(f"{atomic.TEMPORARY_PREFIX}*"):
+    storage = open_storage(place)
+    folder = storage.place if isinstance(storage, Folder) else None
+    for path in folder.glob(f"{atomic.TEMPORARY_PREFIX}*") if folder else ():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     aside = []
-    for shard in list_shards(folder)[0]:
-        if damage := _damage(shard):
-            target = shard.with_name(f"{DAMAGED_PREFIX}{shard.name}-{secrets.token_hex(4)}")
-            os.rename(shard, target)
-            _log.warning("%s; set aside as %s, its items are done again", damage, target.name)
-            aside.append(target)
-    atomic.sync_folder(folder)
+    for name in storage.list_shards().complete:
+        if damage := _damage(storage, name):
+            became = storage.set_aside(name)
+            _log.warning("%s; set aside as %s, its items are done again", damage, became)
+            aside.append(became)
+    if folder:
+        atomic.sync_folder(folder)
     return aside
 
 
-def _damage(shard: Path) -> str:
+def _damage(storage: Storage, name: str) -> str:
     try:
-        if read_verified(shard)["schema"] != SCHEMA_VERSION:
-            return ""
-        return "; ".join(Shard(shard).find_damage())
+        [shard] = storage.open_shards([name])
+        return "; ".join(shard.find_damage())
+    except OtherSchemaError:
+        return ""
     except ValueError as error:
         return str(error)
 

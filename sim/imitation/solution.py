@@ -21,15 +21,15 @@ import hashlib
 import io
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
 
-from dataset.atomic import write_bytes
 from dataset.body.mjcf import HumanoidConfig, humanoid_mjcf
 from dataset.body.model import BodyModel
+from dataset.place import Place
 from dataset.schema import Motion, Subject
+from dataset.storage import read_file, write_file
 
 FORMAT = "imdylab-solution-2"
 FIRST_FORMAT = "imdylab-solution-1"
@@ -113,8 +113,8 @@ def state_hash(state: np.ndarray) -> np.uint64:
     return np.frombuffer(hashlib.sha256(np.ascontiguousarray(state[1:]).tobytes()).digest()[:8], dtype=np.uint64)[0]
 
 
-def save_solution(path: Path, solution: Solution) -> None:
-    """Write a solution atomically."""
+def save_solution(path: Place, solution: Solution) -> None:
+    """Write a solution to a file or address, whole or not at all."""
     header = {
         "format": FORMAT, "clip": solution.clip, "subject": dataclasses.asdict(solution.subject),
         "humanoid": dataclasses.asdict(solution.humanoid), "motion_hash": solution.motion_hash,
@@ -136,18 +136,17 @@ def save_solution(path: Path, solution: Solution) -> None:
         error_mm=np.concatenate([s.error_mm for s in solution.stretches] or [np.zeros(0, np.uint16)]),
         pushing=np.packbits(np.concatenate([*solution.pushing, np.zeros(0, bool)])),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, buffer.getvalue())
+    write_file(path, buffer.getvalue())
 
 
-def load_solution(path: Path) -> Solution:
-    """Read a solution.
+def load_solution(path: Place) -> Solution:
+    """Read a solution from a file or address.
 
     Raises:
         ValueError: Not a solution file, another format version, or cut short.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(read_file(path)), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
             missing = {"header", "offsets", "state_hash", "error_mm"} - arrays.keys()
             if missing:
