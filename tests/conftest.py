@@ -1,6 +1,8 @@
 """What all tests share: real data where it is at hand, a skip with its reason where something is missing."""
 
+import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +44,27 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("IMDYLAB_DATA is not set to the folder of the real motions and trials")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of an S3-compatible server; keys and a cache of its own are in the environment."""
+    pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed (extra `dev`)")
+    from s3_server import KEY, SECRET, s3_server
+
+    with pytest.MonkeyPatch.context() as patch, s3_server() as server:
+        patch.setenv("AWS_ACCESS_KEY_ID", KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("IMDYLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield server
+
+
+@pytest.fixture
+def s3_folder(s3: str, request: pytest.FixtureRequest) -> str:
+    """Address of an empty folder in a bucket of the test's own."""
+    from s3_server import address, make_bucket
+
+    name = f"bucket-{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
+    make_bucket(s3, name)
+    return address(s3, f"{name}/set")
