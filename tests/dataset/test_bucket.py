@@ -19,7 +19,7 @@ from dataset.store import Store
 from dataset.verify import verify_store
 
 pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed (extra `dev`)")
-import s3_server  # noqa: E402  after the skip
+import s3_server
 
 FELL = Dropped(clip="made-up/flip", subject="made-up-person", seed=3, reason="fell", seconds=1.5)
 ROOT = Path(__file__).parent.parent.parent
@@ -75,7 +75,7 @@ def test_only_what_is_asked_for_is_fetched_and_only_once(s3_folder, local):
     cached = {path.name for path in cache_folder().rglob("*") if path.is_file()}
     assert cached == {"manifest.json", "_SUCCESS"}
     store.fields("grf")
-    files = [path for path in cache_folder().rglob("grf.npy")]
+    files = list(cache_folder().rglob("grf.npy"))
     assert len(files) == 2 and not list(cache_folder().rglob("quat.npy"))
     assert {path.parent.parent.name for path in files} == {
         hash_file(shard.path / "manifest.json") for shard in local.shards

@@ -1,4 +1,4 @@
-"""Writers into an object store that are killed in the middle of an upload: all of a shard is read or nothing, then the same bytes."""
+"""Writers into an object store killed in the middle of an upload: all of a shard is read or nothing, then the same bytes."""
 
 import random
 import signal
@@ -14,7 +14,7 @@ from dataset.storage import open_storage
 from dataset.store import Store
 
 pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed (extra `dev`)")
-import s3_server  # noqa: E402  after the skip
+import s3_server
 
 ROOT = Path(__file__).parent.parent.parent
 KILLS = 6
