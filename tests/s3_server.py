@@ -60,12 +60,12 @@ def objects(server: str, path: str) -> dict[str, bytes]:
 
 
 class Wire:
-    """A server's address through which bytes pass until a cut: then `on_cut` is called and nothing passes any more.
+    """A way to a server, cut once: `on_cut` is called and open connections are dropped; later ones pass.
 
     Args:
         server: Where bytes go.
         after: Bytes that the clients may send in all.
-        before: Text that is not let through, such as the name of an object.
+        before: Text that the cut keeps back, such as a request for an object.
         on_cut: Called once, before the connections are dropped.
     """
 
@@ -78,6 +78,7 @@ class Wire:
         self.server = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self.sent = 0
         self.is_cut = False
+        self._uncut: set[socket.socket] = set()
         self._lock = threading.Lock()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -90,6 +91,8 @@ class Wire:
             while True:
                 client, _ = self._listener.accept()
                 server = socket.create_connection(self._server)
+                with self._lock:
+                    self._uncut.add(client)
                 threading.Thread(target=self._up, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._pass, args=(server, client), daemon=True).start()
 
@@ -97,15 +100,18 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := client.recv(4096):
                 with self._lock:
-                    let = b"" if self.is_cut else data[: self._after - self.sent].partition(self._before)[0]
+                    let = data if self.is_cut else data[: self._after - self.sent].partition(self._before)[0]
                     self.sent += len(let)
-                    if len(let) < len(data) and not self.is_cut:
+                    if len(let) < len(data):
                         self.is_cut = True
                         self._on_cut()
+                        self._uncut.clear()
+                    if client not in self._uncut:
+                        break
                 server.sendall(let)
-                if self.is_cut:
-                    break
         for end in (client, server):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread, where closing alone would not
             end.close()
 
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
@@ -113,4 +119,6 @@ class Wire:
             while data := source.recv(1 << 16):
                 target.sendall(data)
         for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # wakes the other thread, where closing alone would not
             end.close()

@@ -17,17 +17,26 @@ pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not ins
 import s3_server
 
 ROOT = Path(__file__).parent.parent.parent
-KILLS = 6
+PARTS = 6
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("IMDYLAB_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def local(tmp_path, three_sequences, monkeypatch):
-    """A data set of two shards in a folder, and its files by name."""
-    monkeypatch.setenv("IMDYLAB_CACHE", str(tmp_path / "cache"))
+def local(tmp_path, three_sequences):
+    """Folder of a data set of two shards, and its files by name."""
     store = Store.create(tmp_path / "local")
     store.append(three_sequences[:2])
     store.append(three_sequences[2:])
     return store.path, {str(path.relative_to(store.path)): path.read_bytes() for path in store.path.glob("shard-*/*")}
+
+
+def _shards(server, path):
+    return {name: data for name, data in s3_server.objects(server, path).items() if name.startswith("shard-")}
 
 
 def _merge(folder, place):
@@ -35,43 +44,40 @@ def _merge(folder, place):
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def _merge_until(folder, server, path, **cut):
-    """Merge through a wire that kills the writer at the cut; returns the bytes that were sent and whether it was killed."""
+@pytest.mark.parametrize("part", [*range(PARTS), "first mark", "second mark"])
+def test_a_writer_killed_in_the_middle_of_an_upload_leaves_a_data_set_that_the_next_one_completes(s3, local, part):
+    """At a byte drawn by chance in each part of all that is sent, and when it is about to mark a shard."""
+    folder, expected = local
+    path = f"crash/{str(part).replace(' ', '-')}"
+    s3_server.make_bucket(s3, "crash")
+    if isinstance(part, int):
+        cut = {"after": int(sum(map(len, expected.values())) * (part + random.Random(part).random()) / PARTS)}
+    else:
+        name = sorted({name.partition("/")[0] for name in expected})[part == "second mark"]
+        cut = {"before": f"PUT /{path}/{name}/_SUCCESS".encode()}
     writers = []
-    wire = s3_server.Wire(server, on_cut=lambda: writers[0].send_signal(signal.SIGKILL), **cut)
+    wire = s3_server.Wire(s3, on_cut=lambda: writers[0].send_signal(signal.SIGKILL), **cut)
     writers.append(_merge(folder, s3_server.address(wire.server, path)))
     error = writers[0].communicate()[1]
     wire.close()
-    assert writers[0].returncode in (0, -signal.SIGKILL), error
-    assert wire.is_cut == (writers[0].returncode != 0)
-    return wire.sent, wire.is_cut
+    assert wire.is_cut and writers[0].returncode == -signal.SIGKILL, error
+    store = Store.create(s3_server.address(s3, path))
+    assert [shard.find_damage() for shard in store.shards] == [[]] * len(store.shards), "what is marked is whole"
+    found = _shards(s3, path)
+    assert {name: expected[name] for name in found} == found, "no half object under a real name"
+    if not isinstance(part, int):
+        assert (len(store.shards), len(store.incomplete)) == (int(part == "second mark"), 1)
+    merge.main(merge.MergeConfig(folders=(folder,), out=s3_server.address(s3, path)))
+    assert _shards(s3, path) == expected
 
 
-def test_a_writer_killed_in_the_middle_of_an_upload_leaves_a_data_set_that_the_next_one_completes(s3, local):
-    """At bytes drawn by chance over all that is sent, and just before each of the two marks."""
+def test_a_connection_that_breaks_in_the_middle_of_an_upload_is_made_again(s3, local):
     folder, expected = local
-    s3_server.make_bucket(s3, "crash")
-    sent, was_killed = _merge_until(folder, s3, "crash/whole")
-    assert not was_killed and sent > sum(map(len, expected.values()))
-    draw = random.Random(3)
-    cuts = [{"after": int(sent * (number + draw.random()) / KILLS)} for number in range(KILLS)]
-    cuts += [{"before": f"PUT /crash/before-{number}/{name}/_SUCCESS".encode()} for number, name in
-             enumerate(sorted({name.partition("/")[0] for name in expected}))]  # fmt: skip
-    seen = set()
-    for number, cut in enumerate(cuts, -KILLS):
-        path = f"crash/before-{number}"
-        assert _merge_until(folder, s3, path, **cut)[1]
-        found = {name: data for name, data in s3_server.objects(s3, path).items() if name.startswith("shard-")}
-        store = Store.create(s3_server.address(s3, path))
-        for shard in store.shards:
-            assert shard.find_damage() == [], "what is marked is whole"
-        assert not {name for name in found if found[name] != expected[name]}, "no half object under a real name"
-        seen.add((len(store.shards), len(store.incomplete)))
-        merge.main(merge.MergeConfig(folders=(folder,), out=s3_server.address(s3, path)))
-        found = s3_server.objects(s3, path)
-        assert {name: data for name, data in found.items() if name.startswith("shard-")} == expected
-        assert "run.json" in found
-    assert (0, 1) in seen and (1, 1) in seen, "cut before the first mark, and between the two"
+    s3_server.make_bucket(s3, "broken")
+    wire = s3_server.Wire(s3, after=20_000)
+    merge.main(merge.MergeConfig(folders=(folder,), out=s3_server.address(wire.server, "broken/set")))
+    wire.close()
+    assert wire.is_cut and _shards(s3, "broken/set") == expected
 
 
 def test_two_writers_of_the_same_shard_at_a_time_store_it_once(s3, local):
@@ -81,8 +87,7 @@ def test_two_writers_of_the_same_shard_at_a_time_store_it_once(s3, local):
     for writer in writers:
         error = writer.communicate()[1]
         assert writer.returncode == 0, error
-    found = s3_server.objects(s3, "twice/set")
-    assert {name: data for name, data in found.items() if name.startswith("shard-")} == expected
+    assert _shards(s3, "twice/set") == expected
 
 
 def test_what_the_store_lost_is_noticed_before_the_mark(s3_folder, three_sequences, tmp_path):
