@@ -8,7 +8,8 @@ and does not stop the rest.
 Stopped anywhere, by a kill or a full disk, and started again with the same arguments it goes on and ends with the same bytes as
 if nothing had happened; shards that are damaged are set aside and made again. It tries again what could not be read, had no
 solution, or ended in an error. What each run found out is added to `run.json` of the data set, with the completion rate of each
-source over all runs. `ray_jobs.collect` does the same on a cluster.
+source over all runs. An object store knows no locks: of two collections into one address at a time both do the work, and what
+they write twice is the same. `ray_jobs.collect` does the same on a cluster.
 """
 
 from __future__ import annotations
