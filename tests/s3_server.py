@@ -70,7 +70,12 @@ class Wire:
     """
 
     def __init__(
-        self, server: str, *, after: int = 1 << 40, before: bytes = b"\0none", on_cut: Callable[[], object] = id
+        self,
+        server: str,
+        *,
+        after: int = 1 << 40,
+        before: bytes = b"\0none",
+        on_cut: Callable[[], object] = lambda: None,
     ) -> None:
         host, _, port = server.partition(":")
         self._server, self._after, self._before, self._on_cut = (host, int(port)), after, before, on_cut
