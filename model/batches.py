@@ -1,7 +1,8 @@
 """Training batches: windows drawn from `Frames`, each shown through its own markers.
 
 Every draw depends on (seed, step) alone, so a resumed run sees the batches that the interrupted one would have seen,
-and any step can be made again.
+and any step can be made again. Of a batch, a worker may make its share of the windows alone: the draws are those of the
+whole batch, so the shares of all workers are the batch that one worker makes.
 
 Axis legend: B windows, M tokens, J joints, N bodies, U = 2 times (t, t + 1), E feet.
 """
@@ -25,6 +26,8 @@ from model.losses import Targets
 _MIRROR_JOINT = np.array(MIRROR_BODY[1:]) - 1
 _NOISE_TABLE = 1 << 20
 _SUBSET_BANK = 4096
+WHOLE = (0, 1)
+"""Share of a batch that is all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +79,11 @@ class Batch:
     target: Targets
     """Targets of all windows, B = sum of B_g."""
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on a device."""
+        groups = tuple((tokens.to(device), mask.to(device)) for tokens, mask in self.groups)
+        return Batch(groups=groups, target=self.target.to(device))
+
 
 class BatchMaker:
     """Draws batches from frames.
@@ -116,12 +124,15 @@ class BatchMaker:
         """Windows of one pass over the data."""
         return len(self._frames.usable)
 
-    def epoch(self, epoch: int, batch_size: int, *, skip: int = 0) -> Iterator[Batch]:
-        """All windows once in random order, the first `skip` batches left out; the last batch may be smaller."""
+    def epoch(self, epoch: int, batch_size: int, *, skip: int = 0, share: tuple[int, int] = WHOLE) -> Iterator[Batch]:
+        """All windows once in random order, the first `skip` batches left out; the last batch may be smaller.
+
+        `share` is that of `make`; `batch_size` counts the windows of all shares.
+        """
         order = np.random.default_rng([self._seed, 1, epoch]).permutation(self._frames.usable)
         for step in range(skip, -(-len(order) // batch_size)):
             rows = order[step * batch_size : (step + 1) * batch_size]
-            yield self.make(rows, np.random.default_rng([self._seed, 2, epoch, step]))
+            yield self.make(rows, np.random.default_rng([self._seed, 2, epoch, step]), share)
 
     def sample(self, windows: int) -> Batch:
         """At most `windows` different windows, the same on every call."""
@@ -129,8 +140,12 @@ class BatchMaker:
         usable = self._frames.usable
         return self.make(rng.choice(usable, min(windows, len(usable)), replace=False), rng)
 
-    def make(self, centre: np.ndarray, rng: np.random.Generator) -> Batch:
-        """Batch of the windows around the frames `centre`, (B,), disturbed by draws from `rng`."""
+    def make(self, centre: np.ndarray, rng: np.random.Generator, share: tuple[int, int] = WHOLE) -> Batch:
+        """Batch of the windows around the frames `centre`, (B,), disturbed by draws from `rng`.
+
+        Of them, `share` (r, N) makes the windows r, r + N, r + 2 N … with the draws that they have in the whole batch;
+        a share of a batch of fewer than N windows may have no group.
+        """
         is_mirrored = rng.random(len(centre)) < self._augmentation.mirror_share
         heading = self._frames.heading[centre] + rng.normal(0.0, self._augmentation.heading_size, len(centre))
         origin = np.zeros((len(centre), 3), np.float32)
@@ -138,20 +153,28 @@ class BatchMaker:
         origin[:, :2] += rng.normal(0.0, self._augmentation.origin_size, (len(centre), 2))
         origin[:, 2] = rng.normal(0.0, self._augmentation.floor_size, len(centre))
         bounds = np.linspace(0, len(centre), min(self._augmentation.groups, len(centre)) + 1).astype(int)
+        first, step = share
         groups = []
-        for start, stop in pairwise(bounds):
-            rows = slice(int(start), int(stop))
+        for start, stop in pairwise(bounds.tolist()):
             index = self._subset(stop - start, rng)
-            frame = centre[rows]
+            frame = centre[start:stop]
             if self._augmentation.smoothed_share:
                 is_smoothed = rng.random(stop - start) < self._augmentation.smoothed_share
                 frame = frame + is_smoothed * self._frames.num_frames
+            disturbance = self._disturbance(index.shape, rng)
+            mine = slice((first - start) % step, None, step)
+            rows = slice(start + mine.start, stop, step)
+            if rows.start >= stop:
+                continue
             tokens, mask = make_tokens(
-                self._frames.markers, frame, index, origin=origin[rows], heading=heading[rows],
-                is_mirrored=is_mirrored[rows], disturbance=self._disturbance(index.shape, rng), half_width=HALF_WIDTH,
+                self._frames.markers, _pick(frame, mine), _pick(index, mine), origin=_pick(origin, rows),
+                heading=_pick(heading, rows), is_mirrored=_pick(is_mirrored, rows),
+                disturbance=_pick_disturbance(disturbance, mine), half_width=HALF_WIDTH,
             )  # fmt: skip
             groups.append((torch.from_numpy(tokens), torch.from_numpy(mask)))
-        return Batch(groups=tuple(groups), target=make_targets(self._frames, centre, origin, heading, is_mirrored))
+        rows = slice(first, None, step)
+        target = make_targets(self._frames, centre[rows], origin[rows], heading[rows], is_mirrored[rows])
+        return Batch(groups=tuple(groups), target=target)
 
     def _subset(self, windows: int, rng: np.random.Generator) -> np.ndarray:
         """Markers of each window of a group, (windows, M), ascending within a window for the sake of the cache."""
@@ -174,6 +197,20 @@ class BatchMaker:
             table=self._noise, start=rng.integers(0, len(self._noise) - needed, windows),
             offset_size=offset * rng.random(windows), jitter_size=jitter * rng.random(windows),
         )  # fmt: skip
+
+
+def _pick(values: np.ndarray, rows: slice) -> np.ndarray:
+    """Rows, end to end in memory as the kernel wants them; no copy of all rows."""
+    return np.ascontiguousarray(values[rows])
+
+
+def _pick_disturbance(disturbance: Disturbance | None, rows: slice) -> Disturbance | None:
+    if disturbance is None:
+        return None
+    return Disturbance(
+        table=disturbance.table, start=_pick(disturbance.start, rows),
+        offset_size=_pick(disturbance.offset_size, rows), jitter_size=_pick(disturbance.jitter_size, rows),
+    )  # fmt: skip
 
 
 def make_targets(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from dataset.place import Place
 from dataset.splits import SplitConfig
@@ -59,6 +59,8 @@ class TrainConfig:
     """Seed of weights and batches."""
     threads: int = 1
     """Torch threads; more than one gains little at this width and disturbs neighbours."""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """Where the network computes; windows are made by the processor."""
     evaluate_every: int = 1000
     """Steps between held-out errors in metrics.jsonl and checkpoints."""
     evaluate_windows: int = 4800
@@ -111,8 +113,15 @@ PRESETS: dict[str, Callable[[Path, Path], TrainConfig]] = {"smoke": smoke, "demo
 """Presets by the name that `--preset` takes."""
 
 
-def parse(arguments: Sequence[str] | None = None) -> TrainConfig:
+Config = TypeVar("Config", bound=TrainConfig)
+
+
+def parse(arguments: Sequence[str] | None = None, kind: type[Config] = TrainConfig) -> Config:
     """Settings from the command line: `--preset NAME` chooses the defaults, every other option overrides one field.
+
+    Args:
+        arguments: Those of the process by default.
+        kind: What to make; a class with more settings has more options.
 
     Raises:
         ValueError: Unknown preset.
@@ -133,6 +142,6 @@ def parse(arguments: Sequence[str] | None = None) -> TrainConfig:
         raise ValueError(f"--preset: expected one of {', '.join(PRESETS)}, got {name!r}")
     unset = PRESETS[name](Path("DATA"), Path("OUT"))
     values = {item.name: getattr(unset, item.name) for item in dataclasses.fields(unset)}
-    default = TrainConfig(**(values | {"data": tyro.MISSING, "out": tyro.MISSING}))
+    default = kind(**(values | {"data": tyro.MISSING, "out": tyro.MISSING}))
     description = f"Train the solver. Preset: {name} ({', '.join(PRESETS)} by --preset NAME)."
-    return tyro.cli(TrainConfig, default=default, args=rest, description=description)
+    return tyro.cli(kind, default=default, args=rest, description=description)

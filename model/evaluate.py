@@ -100,7 +100,7 @@ def solver_estimate(model: ImDyS, batch: Batch) -> Estimate:
 def solver_errors(model: ImDyS, maker: BatchMaker, windows: int) -> dict[str, float]:
     """Errors of the solver over a fixed sample of windows."""
     model.eval()
-    batch, sums = maker.sample(windows), ErrorSums()
+    batch, sums = maker.sample(windows).to(next(model.parameters()).device), ErrorSums()
     sums.add(solver_estimate(model, batch), batch.target)
     model.train()
     return sums.means()

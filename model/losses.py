@@ -57,6 +57,10 @@ class LossWeights:
     """Absolute error of each loaded foot's centre of pressure [m]; ours."""
 
 
+TERMS = tuple(item.name for item in fields(LossWeights))
+"""Names of the terms, in order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Targets:
     """What a window should give, per kilogram of the subject's own mass."""
@@ -75,6 +79,10 @@ class Targets:
     def foot_load(self) -> Tensor:
         """Vertical force on each foot [N/kg], (B, U, E)."""
         return torch.stack([self.grf[:, :, list(foot), 2].sum(-1) for foot in FEET], dim=-1)
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same on a device."""
+        return Targets(**{item.name: getattr(self, item.name).to(device) for item in fields(self)})
 
 
 def cosine_loss(direction: Tensor, target: Tensor, size: Tensor, weight: Tensor) -> Tensor:
@@ -98,13 +106,34 @@ def pairwise_loss(error: Tensor) -> Tensor:
     return (error.sort(dim=-1).values * coefficient).sum(-1).mean()
 
 
+def term_counts(target: Targets) -> Tensor:
+    """Over how many entries each term is a mean, (terms,) in the order of `TERMS`, for batches made in parts.
+
+    A term of a whole batch is the mean of its parts' terms weighted by these counts, at least 1 each: windows, or the
+    entries that the term's mask keeps.
+    """
+    windows = target.grf.new_tensor(float(len(target.grf)))
+    masked = {"grf_cosine": _touches(target).sum(), "foot_cop": 2.0 * _is_loaded(target).sum()}
+    return torch.stack([masked.get(name, windows) for name in TERMS])
+
+
+def _touches(target: Targets) -> Tensor:
+    """1 where the ground touches a body, else 0, (B, U, N)."""
+    return (target.grf.norm(dim=-1) > CONTACT_FORCE).to(target.grf.dtype)
+
+
+def _is_loaded(target: Targets) -> Tensor:
+    """1 where a foot's centre of pressure is learned, else 0, (B, U, E)."""
+    return (target.foot_load > FOOT_FORCE).to(target.grf.dtype)
+
+
 def loss_terms(prediction: Prediction, target: Targets, scaling: Scaling) -> dict[str, Tensor]:
     """Every term, unweighted, by the names of `LossWeights`."""
     impulse_size = target.impulse.norm(dim=-1)
     grf_size = target.grf.norm(dim=-1)
-    touches = (grf_size > CONTACT_FORCE).to(grf_size.dtype)
+    touches = _touches(target)
     grf = prediction.grf
-    is_loaded = (target.foot_load > FOOT_FORCE).to(grf.dtype)[..., None]
+    is_loaded = _is_loaded(target)[..., None]
     cop_error = (prediction.foot_cop - target.foot_cop).abs() * is_loaded
     impulse_error = prediction.impulse_magnitude - impulse_size
     grf_error = prediction.grf_magnitude - grf_size

@@ -30,15 +30,18 @@ from model.evaluate import held_out_errors, held_out_maker, solver_errors
 from model.frames import Frames
 from model.imdys import ImDyS
 from model.loading import load_frames
-from model.losses import loss_terms, total_loss
+from model.losses import TERMS, LossWeights, loss_terms, term_counts, total_loss
 from model.markers import training_pool
+from model.metrics_log import METRICS_FILE, MetricsLog
+from model.parallel import Workers
 from model.scaling import Scaling, measure_scaling
 from model.weights import save_solver
 
 _log = logging.getLogger(__name__)
 
+ALONE = Workers()
+"""The one worker of a training without others."""
 CONFIG_FILE = "config.json"
-METRICS_FILE = "metrics.jsonl"
 SCALING_WINDOWS = 4800
 """Windows from which the scales of inputs and outputs are measured."""
 LINE_SECONDS = 30.0
@@ -57,32 +60,72 @@ class TrainResult:
     """Errors on the test clips by method and metric; empty if the split left no test clip."""
 
 
-def main(cfg: TrainConfig) -> TrainResult:
+def main(cfg: TrainConfig, workers: Workers = ALONE) -> TrainResult:
     """Train, evaluate on the test clips, and write weights with their card.
 
+    Called by each of several workers with the same settings, it trains one solver with all of them, to the same result but
+    for rounding (`model.parallel`); the first one evaluates and writes the files.
+
+    Returns:
+        Of other workers than the first, without errors.
+
     Raises:
-        ValueError: The data set is missing or too small, a held-out clip does not exist, or `resume` finds no fitting
-            checkpoint.
+        ValueError: The data set is missing or too small, a held-out clip does not exist, `resume` finds no fitting
+            checkpoint, there is no such device, or a batch has fewer windows than there are workers.
     """
     torch.set_num_threads(cfg.threads)
+    check_device(cfg.device)
+    check_share(cfg, workers.count)
     store = Store.open(cfg.data)
     parts = split_sequences(store.sequences, cfg.split, held_out=cfg.held_out)
     frames = load_frames(store, parts["train"], "training", cfg.augmentation.smoothing)
     labs = tuple(training_pool().labs.values())
     maker = BatchMaker(frames, training_pool().dense, labs, augmentation=cfg.augmentation, seed=cfg.seed)
+    path, settings = cfg.out / f"{cfg.name}.safetensors", resumable(cfg, store)
+    if not workers.is_first:
+        optimise(cfg, maker, None, settings, workers)
+        return TrainResult(weights=path, steps=num_steps(cfg, maker), errors={})
     monitor = parts["validation"] if len(parts["validation"]) else parts["test"]
     watched = load_frames(store, monitor, "held-out") if len(monitor) else None
     cfg.out.mkdir(parents=True, exist_ok=True)
     atomic.write_json(cfg.out / CONFIG_FILE, provenance.plain(cfg))
-    model = optimise(cfg, maker, watched)
+    model = optimise(cfg, maker, watched, settings, workers)
     errors: dict[str, dict[str, float]] = {}
     if len(parts["test"]):
         errors = held_out_errors(model, load_frames(store, parts["test"], "test"))
-    record = provenance.run_record("python -m model.train", cfg, seeds={"seed": cfg.seed}, errors=errors)
+    record = provenance.run_record(
+        "python -m model.train", cfg, seeds={"seed": cfg.seed}, errors=errors, workers=workers.count
+    )
     card = make_card(cfg.name, store, parts["train"], parts["test"], errors, record)
-    path = save_solver(cfg.out / f"{cfg.name}.safetensors", model, card)
+    save_solver(path, model, card)
     provenance.add_run(cfg.out, record)
     return TrainResult(weights=path, steps=num_steps(cfg, maker), errors=errors)
+
+
+def check_device(device: str) -> None:
+    """Refuse a GPU where there is none.
+
+    Raises:
+        ValueError: It is `cuda` and PyTorch sees no such device.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device: expected a CUDA device for 'cuda', found none that PyTorch {torch.__version__} sees; use --device cpu, "
+            "or a PyTorch build and driver for this machine's GPU"
+        )
+
+
+def check_share(cfg: TrainConfig, workers: int) -> None:
+    """Refuse a number of workers that cannot share a batch.
+
+    Raises:
+        ValueError: There is no worker, or not a window for each.
+    """
+    if not 1 <= workers <= cfg.batch_size:
+        raise ValueError(
+            f"workers: expected 1 to {cfg.batch_size}, a window of each batch at least for everyone, got {workers}; change "
+            "it or batch_size"
+        )
 
 
 def num_steps(cfg: TrainConfig, maker: BatchMaker) -> int:
@@ -90,49 +133,79 @@ def num_steps(cfg: TrainConfig, maker: BatchMaker) -> int:
     return cfg.steps if cfg.epochs is None else cfg.epochs * math.ceil(maker.num_windows / cfg.batch_size)
 
 
-def optimise(cfg: TrainConfig, maker: BatchMaker, watched: Frames | None) -> ImDyS:
-    """Run the optimiser to the last step, from the checkpoint if asked, and return the trained solver."""
-    settings = resumable(cfg)
-    torch.manual_seed(cfg.seed)
-    if cfg.resume:
-        model, moments, start = load_checkpoint(cfg.out, settings)
-        optimiser = make_optimiser(cfg, model)
-        restore_optimiser(optimiser, model, moments)
-    else:
-        model, start = ImDyS(cfg.network, measured_scaling(cfg, maker)), 0
-        optimiser = make_optimiser(cfg, model)
+def optimise(
+    cfg: TrainConfig, maker: BatchMaker, watched: Frames | None, settings: dict[str, Any], workers: Workers = ALONE
+) -> ImDyS:
+    """Run the optimiser to the last step, from the checkpoint if asked, and return the trained solver, on the CPU.
+
+    Args:
+        cfg: Settings of the run.
+        maker: Training batches.
+        watched: Held-out frames whose errors are logged.
+        settings: What the checkpoint must share (`resumable`).
+        workers: This worker's place among those that train together.
+    """
+    model, optimiser, start = begin(cfg, maker, settings, workers)
     log = MetricsLog(cfg.out / METRICS_FILE, start)
     total, weights = num_steps(cfg, maker), cfg.loss
     steps_an_epoch = math.ceil(maker.num_windows / cfg.batch_size)
-    bar = tqdm(total=total, initial=start, desc="training", unit="step", file=sys.stderr, disable=None)
+    bar = tqdm(
+        total=total, initial=start, desc="training", unit="step", file=sys.stderr,
+        disable=None if workers.is_first else True,
+    )  # fmt: skip
     printed = time.monotonic()
     step = start
     while step < total:
         epoch, skip = divmod(step, steps_an_epoch)
-        for batch in maker.epoch(epoch, cfg.batch_size, skip=skip):
+        for batch in maker.epoch(epoch, cfg.batch_size, skip=skip, share=workers.share):
             for group in optimiser.param_groups:
                 group["lr"] = cfg.learning_rate * learning_rate_factor(cfg, step, total)
-            terms = train_step(model, optimiser, batch, weights, cfg.clip)
+            terms = train_step(model, optimiser, batch.to(cfg.device), weights, cfg.clip, workers)
             log.add(terms)
             step += 1
             bar.update()
-            if bar.disable and time.monotonic() - printed > LINE_SECONDS:
+            if workers.is_first and bar.disable and time.monotonic() - printed > LINE_SECONDS:
                 printed = time.monotonic()
                 _log.info("step %d of %d, %.1f minutes left", step, total, log.seconds_a_step() * (total - step) / 60)
             if step % cfg.evaluate_every == 0 or step == total:
-                errors = solver_errors(model, held_out_maker(watched), cfg.evaluate_windows) if watched else {}
-                log.write(step, epoch, cfg.batch_size, errors)
-                save_checkpoint(cfg.out, model, optimiser, step, settings)
+                row: dict[str, Any] = {}
+                if workers.is_first:
+                    errors = solver_errors(model, held_out_maker(watched), cfg.evaluate_windows) if watched else {}
+                    row = log.write(step, epoch, cfg.batch_size, errors)
+                    save_checkpoint(cfg.out, model, optimiser, step, settings)
+                workers.report(row)
             if step == total:
                 break
     bar.close()
-    return model.eval()
+    return model.eval().cpu()
 
 
-def resumable(cfg: TrainConfig) -> dict[str, Any]:
-    """Settings that a resumed run must share: all but where files lie and how often they are written."""
-    settings = provenance.plain(cfg)
-    for name in ("data", "out", "name", "resume", "evaluate_every", "evaluate_windows", "threads"):
+def begin(
+    cfg: TrainConfig, maker: BatchMaker, settings: dict[str, Any], workers: Workers
+) -> tuple[ImDyS, torch.optim.AdamW, int]:
+    """Solver, optimiser and step to start from: new, or those of the checkpoint; the same bits for all workers.
+
+    The first worker decides, since a worker that died may have left its last checkpoint while others were starting again.
+    """
+    torch.manual_seed(cfg.seed)
+    moments, start = None, 0
+    if workers.agree(int(cfg.resume), cfg.device):
+        model, moments, start = load_checkpoint(cfg.out, settings)
+    else:
+        model = ImDyS(cfg.network, measured_scaling(cfg, maker))
+    model = model.to(cfg.device)
+    optimiser = make_optimiser(cfg, model)
+    if moments is not None:
+        restore_optimiser(optimiser, model, moments)
+    workers.follow_first(model, optimiser)
+    return model, optimiser, workers.agree(start, cfg.device)
+
+
+def resumable(cfg: TrainConfig, store: Store) -> dict[str, Any]:
+    """What a resumed run must share: the data and all settings but where files lie, how often they are written, and on what
+    it is computed."""
+    settings = provenance.plain(cfg) | {"data_content": store.content}
+    for name in ("data", "out", "name", "resume", "evaluate_every", "evaluate_windows", "threads", "device"):
         del settings[name]
     return json.loads(json.dumps(settings))
 
@@ -159,61 +232,32 @@ def learning_rate_factor(cfg: TrainConfig, step: int, total: int) -> float:
 
 
 def train_step(
-    model: ImDyS, optimiser: torch.optim.Optimizer, batch: Batch, weights: Any, clip: float
+    model: ImDyS, optimiser: torch.optim.Optimizer, batch: Batch, weights: LossWeights, clip: float, workers: Workers
 ) -> dict[str, float]:
-    """One optimiser step.
+    """One optimiser step with the shares of a batch that all workers have.
 
     Returns:
-        Every loss term, unweighted, with `loss` (weighted sum) and `gradient` (norm before clipping).
+        Every loss term of the whole batch, unweighted, with `loss` (weighted sum) and `gradient` (norm before clipping).
 
     Raises:
-        FloatingPointError: The loss is not finite.
+        FloatingPointError: The loss is not finite; all workers raise it.
     """
-    terms = loss_terms(model(batch.groups), batch.target, model.scaling)
-    loss = total_loss(terms, weights)
-    if not torch.isfinite(loss):
-        values = {name: float(term) for name, term in terms.items()}
-        raise FloatingPointError(f"loss: expected a finite value, got {values}")
+    parts = workers.parts(term_counts(batch.target))
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    values = torch.zeros_like(parts)
+    if batch.groups:  # a last batch of fewer windows than workers leaves some without
+        terms = loss_terms(model(batch.groups), batch.target, model.scaling)
+        own = {name: part * terms[name] for name, part in zip(TERMS, parts)}
+        total_loss(own, weights).backward()
+        values = torch.stack([own[name].detach() for name in TERMS])
+    values = dict(zip(TERMS, workers.add_up(model.parameters(), values)))
+    loss = total_loss(values, weights)
+    if not torch.isfinite(loss):
+        found = {name: float(value) for name, value in values.items()}
+        raise FloatingPointError(f"loss: expected a finite value, got {found}")
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimiser.step()
-    values = torch.stack([loss.detach(), norm, *(term.detach() for term in terms.values())]).tolist()
-    return dict(zip(["loss", "gradient", *terms], values))
-
-
-class MetricsLog:
-    """Rows of metrics.jsonl: means of the training terms since the last row, and held-out errors.
-
-    A resumed run drops rows after its checkpoint, so that no step appears twice.
-    """
-
-    def __init__(self, path: Path, start: int) -> None:
-        self._path = path
-        lines = path.read_text().splitlines() if start and path.is_file() else []
-        self._lines = [line for line in lines if json.loads(line)["step"] <= start]
-        self._sums: dict[str, float] = {}
-        self._count = 0
-        self._began = time.monotonic()
-
-    def add(self, terms: dict[str, float]) -> None:
-        """Count one step."""
-        for name, value in terms.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value
-        self._count += 1
-
-    def seconds_a_step(self) -> float:
-        """Mean wall time of a step since the last row [s]."""
-        return (time.monotonic() - self._began) / max(1, self._count)
-
-    def write(self, step: int, epoch: int, batch_size: int, errors: dict[str, float]) -> None:
-        """Write a row and start the next."""
-        rate = round(batch_size / self.seconds_a_step(), 1)
-        terms = {name: round(value / self._count, 6) for name, value in self._sums.items()}
-        row = {"step": step, "epoch": epoch, "windows_per_s": rate, "train": terms, "held_out": errors}
-        self._lines.append(json.dumps(provenance.plain(row)))
-        atomic.write_text(self._path, "\n".join(self._lines) + "\n")
-        self._sums, self._count, self._began = {}, 0, time.monotonic()
+    return dict(zip(["loss", "gradient", *TERMS], torch.stack([loss, norm, *values.values()]).tolist()))
 
 
 def run() -> None:

@@ -21,7 +21,8 @@ import ray
 import tyro
 
 from dataset.command_line import run_command
-from ray_jobs.ray_pool import RayConfig, RayPool, connect
+from ray_jobs.cluster import RayConfig, connect
+from ray_jobs.ray_pool import RayPool
 from sim import collect
 from sim.collect_pool import ONE_THREAD
 

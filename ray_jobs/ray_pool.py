@@ -7,14 +7,7 @@ their content. So Ray may run a task again after a worker or a node died.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
-import shutil
-import socket
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,83 +26,16 @@ from dataset.place import absolute
 from dataset.schema import Dynamics
 from dataset.storage import open_storage
 from dataset.store import Store
-from sim.collect_pool import ONE_THREAD, Task, attempt, failed
+from ray_jobs.cluster import RayConfig
+from sim.collect_pool import Task, attempt, failed
 from sim.imitate_clip import ItemOutcome
 from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
 
-ROOT = Path(__file__).resolve().parent.parent
 _DIED = (LocalRayletDiedError, NodeDiedError, ObjectLostError, OutOfMemoryError, RayTaskError, WorkerCrashedError)
 """How a task ends whose worker or node died at every retry."""
 _WRITERS = 2
 """Shards that are written at a time; more work is not started until one is on the disk."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RayConfig:
-    """Where and on what the tasks run."""
-
-    address: str = ""
-    """Cluster to use: `auto`, or the address of its head; by default that of the job (`RAY_ADDRESS`), else a local Ray is
-    started and ended with the collection."""
-    num_cpus: float = 1.0
-    """Cores that a work item takes."""
-    num_gpus: float = 0.0
-    """GPUs that a work item takes; a fraction shares one."""
-    retries: int = 3
-    """How often an item is tried again whose worker or node died."""
-    object_store_mb: int = 512
-    """Memory for records under way, where a local Ray is started [MB]; more of them are spilled to the disk."""
-
-
-@contextlib.contextmanager
-def connect(config: RayConfig, workers: int) -> Iterator[None]:
-    """Connected to the cluster, or to a local Ray with so many cores that ends with the block; its logs stay if the block fails.
-
-    Raises:
-        ValueError: No cluster answers at the address.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine at work takes longer than the half minute
-    address = config.address or os.environ.get("RAY_ADDRESS", "")
-    if address:
-        _require_answer(address)
-        try:
-            ray.init(address=address, runtime_env={"env_vars": ONE_THREAD}, log_to_driver=False)
-        except (ConnectionError, RuntimeError) as error:
-            raise ValueError(
-                f"address: expected a Ray cluster at {address!r}, found {error}; start one, or leave it out"
-            ) from error
-        try:
-            yield
-        finally:
-            ray.shutdown()
-        return
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    folder = tempfile.mkdtemp(prefix="ray-")
-    try:
-        ray.init(
-            address="local", num_cpus=max(1, round(workers * config.num_cpus)), include_dashboard=False, log_to_driver=False,
-            object_store_memory=config.object_store_mb * 1_000_000, _temp_dir=folder,
-            runtime_env={"env_vars": {**ONE_THREAD, "PYTHONPATH": path}},
-        )  # fmt: skip
-        yield
-    finally:
-        ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def _require_answer(address: str) -> None:
-    """Refuse a `host:port` where nobody listens: Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if "/" in address or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise ValueError(
-            f"address: expected a Ray cluster at {address!r}, found {error}; start one, or leave it out"
-        ) from None
 
 
 class RayPool:

@@ -15,7 +15,8 @@ ray = pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
 
 from dataset.provenance import read_runs  # noqa: E402  after the skip
 from ray_jobs import collect as on_ray  # noqa: E402
-from ray_jobs.ray_pool import RayConfig, RayPool, connect  # noqa: E402
+from ray_jobs.cluster import RayConfig, connect  # noqa: E402
+from ray_jobs.ray_pool import RayPool  # noqa: E402
 from ray_jobs.status import Config as StatusConfig  # noqa: E402
 from ray_jobs.status import main as status  # noqa: E402
 from sim import collect  # noqa: E402
