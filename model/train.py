@@ -202,8 +202,7 @@ def begin(
 
 
 def resumable(cfg: TrainConfig, store: Store) -> dict[str, Any]:
-    """What a resumed run must share: the data and all settings but where files lie, how often they are written, and on what
-    it is computed."""
+    """What a resumed run must share: the data, and all settings but those of where files lie, how often, and on what."""
     settings = provenance.plain(cfg) | {"data_content": store.content}
     for name in ("data", "out", "name", "resume", "evaluate_every", "evaluate_windows", "threads", "device"):
         del settings[name]
