@@ -41,13 +41,18 @@ LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-def check_run(cfg: TrainConfig, workers: int) -> None:
+def check_run(cfg: TrainConfig, workers: int, config: RayConfig) -> None:
     """Refuse what can be known to fail before anything is started.
 
     Raises:
-        ValueError: Too few windows a batch, unreadable data, an output folder that holds another run, or none to resume.
+        ValueError: Too few windows a batch, a GPU that no worker has, unreadable data, an output folder that holds another
+            run, or none to resume.
     """
     check_share(cfg, workers)
+    if cfg.device == "cuda" and not config.num_gpus:
+        raise ValueError(
+            "device: expected 'cpu' for workers that are given no GPU, got 'cuda'; give each one with --ray.num-gpus 1"
+        )
     store = Store.open(cfg.data)
     split_sequences(store.sequences, cfg.split, held_out=cfg.held_out)
     if cfg.resume:

@@ -37,7 +37,7 @@ def main(config: Config) -> TrainResult:
     from ray_jobs.ray_training import check_run, train_on_ray
 
     cfg = TrainConfig(**{item.name: getattr(config, item.name) for item in dataclasses.fields(TrainConfig)})
-    check_run(cfg, config.workers)
+    check_run(cfg, config.workers, config.ray)
     with connect(config.ray, config.workers):
         return train_on_ray(cfg, config.workers, config.ray)
 

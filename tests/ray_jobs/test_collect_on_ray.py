@@ -22,6 +22,7 @@ from ray_jobs.status import main as status  # noqa: E402
 from sim import collect  # noqa: E402
 from sim.imitate_clip import ImitationConfig  # noqa: E402
 from sim.progress import read_progress  # noqa: E402
+from tests.ray_jobs.own_processes import own_processes  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 CLIPS = ("embedded/kick", "embedded/jump", "embedded/punch", "embedded/roll")
@@ -62,29 +63,6 @@ def _on_ray(out, workers):
     )
 
 
-def _workers():
-    """Processes that work on an item now, children of this test's Ray."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and entry.joinpath("cmdline").read_bytes().startswith(b"ray::_imitate"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return [pid for pid in found if _is_ours(pid)]
-
-
-def _is_ours(pid):
-    while pid > 1:
-        if pid == os.getpid():
-            return True
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            return False
-    return False
-
-
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_bytes_are_those_of_a_collection_without_ray(tmp_path, undisturbed, cluster, workers):
     result = _on_ray(tmp_path / "set", workers)
@@ -99,7 +77,7 @@ def test_a_killed_worker_is_replaced_and_changes_no_byte(tmp_path, undisturbed, 
 
     def kill_first():
         for _ in range(3000):
-            for pid in _workers()[:1]:
+            for pid in own_processes(b"ray::_imitate")[:1]:
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
                 return

@@ -1,0 +1,27 @@
+"""Which processes of this test's own Ray do its work."""
+
+import os
+from pathlib import Path
+
+
+def own_processes(title: bytes) -> list[int]:
+    """Processes whose command line begins so and that descend from this test."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and entry.joinpath("cmdline").read_bytes().startswith(title):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return sorted(pid for pid in found if _is_ours(pid))
+
+
+def _is_ours(pid: int) -> bool:
+    while pid > 1:
+        if pid == os.getpid():
+            return True
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            return False
+    return False
