@@ -68,23 +68,14 @@ def plan(config: Config) -> dict[str, TrainConfig]:
     varied = [[(name, value) for value in values.split(",")] for name, values in map(_option, config.vary)]
     fixed = [_option(text) for text in config.fixed]
     found = {}
-    for preset, *chosen in itertools.product(config.presets, *varied):
+    for preset, chosen in itertools.product(config.presets, itertools.product(*varied)):
         name = "_".join([preset, *(f"{option}={value}" for option, value in chosen)]).replace("/", "-")
-        arguments = [f"--{option}={value}" for option, value in (*fixed, *chosen)]
-        arguments += [
-            "--preset",
-            preset,
-            "--data",
-            str(config.data.resolve()),
-            "--out",
-            str((config.out / name).resolve()),
-        ]
+        options = [f"--{option}={value}" for option, value in (*fixed, *chosen)]
+        places = ["--data", str(config.data.resolve()), "--out", str((config.out / name).resolve())]
         try:
-            found[name] = parse(arguments)
+            found[name] = parse(["--preset", preset, *places, *options])
         except SystemExit:
-            raise ValueError(
-                f"vary: expected options of `python -m model.train`, got {arguments[:-6]}; see above"
-            ) from None
+            raise ValueError(f"vary: expected options of `python -m model.train`, got {options}; see above") from None
     return found
 
 

@@ -1,0 +1,76 @@
+"""Sweeps: a run each combination, tables from the folders, repeating goes on, mistakes are named."""
+
+import csv
+import dataclasses
+
+import pytest
+
+pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
+pytest.importorskip(
+    "ray.tune", reason="Ray is installed without its part for tuning (extra `ray`)", exc_type=ImportError
+)
+
+from dataset.store import Store
+from ray_jobs import sweep
+from ray_jobs.cluster import RayConfig
+
+pytestmark = pytest.mark.timeout(600)
+FIXED = (
+    "network.width=16", "network.layers=1", "network.ff=32", "batch-size=64", "steps=6", "warmup=2", "split.validation=0",
+    "split.test=0.25", "evaluate-every=3", "evaluate-windows=64",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(sway_sequences, tmp_path_factory):
+    path = tmp_path_factory.mktemp("store")
+    Store.create(path).append(sway_sequences[:6])
+    return path
+
+
+def test_every_combination_is_a_run_with_the_options_of_training(tmp_path):
+    config = sweep.Config(
+        data=tmp_path, out=tmp_path, presets=("smoke", "demo"), vary=("learning-rate=1e-3,2e-3", "network.width=16,32"),
+        fixed=("clip=1.0",),
+    )  # fmt: skip
+    runs = sweep.plan(config)
+    assert len(runs) == 8 and {cfg.clip for cfg in runs.values()} == {1.0}
+    chosen = runs["demo_learning-rate=2e-3_network.width=16"]
+    assert (chosen.learning_rate, chosen.network.width, chosen.batch_size) == (2e-3, 16, 600)
+    assert chosen.out == tmp_path / "demo_learning-rate=2e-3_network.width=16"
+
+
+@pytest.mark.parametrize(
+    ("vary", "message"),
+    [
+        ("learning-rate", "vary: expected NAME=VALUE, got 'learning-rate'"),
+        ("speed=1,2", r"vary: expected options of `python -m model.train`, got \['--speed=1'\]"),
+        ("steps=0", "steps: expected at least 1, got 0"),
+    ],
+)
+def test_options_that_training_does_not_have_are_refused(tmp_path, vary, message):
+    with pytest.raises(ValueError, match=message):
+        sweep.plan(sweep.Config(data=tmp_path, out=tmp_path, vary=(vary,)))
+
+
+def test_a_sweep_trains_compares_and_goes_on(data, tmp_path):
+    """What lost its weights goes on from its checkpoint to the same bits; what is finished is left alone."""
+    config = sweep.Config(
+        data=data, out=tmp_path / "sweep", presets=("smoke",), vary=("seed=0,1",), fixed=FIXED,
+        ray=RayConfig(object_store_mb=100),
+    )  # fmt: skip
+    out = sweep.main(config)
+    kept, lost = (out / f"smoke_seed={seed}" / "imdys.safetensors" for seed in (0, 1))
+    bits, written = lost.read_bytes(), kept.stat().st_mtime_ns
+    assert bits != kept.read_bytes()
+    rows = list(csv.DictReader((out / "sweep.csv").open()))
+    assert [(row["state"], row["steps"]) for row in rows] == [("finished", "6")] * 2
+    assert float(rows[0]["grf"]) <= float(rows[1]["grf"]) and float(rows[0]["loss"]) > 0
+    assert len((out / "sweep.md").read_text().splitlines()) == 4
+    lost.unlink()
+    sweep.write_tables(out, sweep.plan(config))
+    assert {row["state"] for row in csv.DictReader((out / "sweep.csv").open())} == {"finished", "not finished"}
+    sweep.main(config)
+    assert lost.read_bytes() == bits and kept.stat().st_mtime_ns == written
+    with pytest.raises(ValueError, match=r"made with other settings \(clip 5\.0 -> 1\.0\)"):
+        sweep.main(dataclasses.replace(config, fixed=(*FIXED, "clip=1.0")))
