@@ -93,7 +93,7 @@ def train_on_ray(cfg: TrainConfig, workers: int, config: RayConfig) -> TrainResu
         with _rows_shown(cfg), _own_interrupt():
             outcome: Any = trainer.fit().return_value
     except TrainingFailedError as error:
-        raise _explained(error, cfg, config) from error
+        raise explained(error, cfg, config) from error
     if isinstance(outcome, FloatingPointError):
         raise outcome
     return outcome
@@ -165,7 +165,7 @@ def _own_interrupt() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def _explained(error: TrainingFailedError, cfg: TrainConfig, config: RayConfig) -> Exception:
+def explained(error: TrainingFailedError, cfg: TrainConfig, config: RayConfig) -> Exception:
     """What the user can do about a training that failed at every attempt."""
     failures: list[BaseException] = []
     if isinstance(error, WorkerGroupError):

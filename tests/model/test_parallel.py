@@ -1,7 +1,5 @@
 """Several workers are one worker: shares make up the batch, terms and gradients add up, whole trainings agree."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -85,14 +83,8 @@ def test_terms_and_gradients_of_shares_add_up_to_those_of_the_batch(maker):
 def test_two_processes_train_the_solver_that_one_trains(sway_sequences, tmp_path):
     """The same losses at every step of a pass whose last batch leaves the second worker without a window."""
     Store.create(tmp_path / "data").append(sway_sequences[:6])
-    train.main(second_worker.settings(tmp_path / "data", tmp_path / "one"))
-    places = [str(tmp_path / name) for name in ("rendezvous", "data", "two")]
-    second = subprocess.Popen([sys.executable, second_worker.__file__, "1", "2", *places])
-    try:
-        second_worker.work(0, 2, places[0], tmp_path / "data", tmp_path / "two")
-        assert second.wait(60) == 0
-    finally:
-        second.kill()
+    train.main(second_worker.short(tmp_path / "data", tmp_path / "one"))
+    second_worker.train_with_two("short", tmp_path / "data", tmp_path / "two")
     one, two = read_rows(tmp_path / "one"), read_rows(tmp_path / "two")
     assert [row["step"] for row in two] == [row["step"] for row in one] == list(range(1, 15))
     assert two[0]["train"] == pytest.approx(one[0]["train"], rel=ROUNDING, abs=2e-6)  # rows have six decimals

@@ -11,6 +11,7 @@ pytest.importorskip(
 )
 
 from dataset.store import Store
+from model.train import main as train
 from ray_jobs import sweep
 from ray_jobs.cluster import RayConfig
 
@@ -53,24 +54,31 @@ def test_options_that_training_does_not_have_are_refused(tmp_path, vary, message
         sweep.plan(sweep.Config(data=tmp_path, out=tmp_path, vary=(vary,)))
 
 
-def test_a_sweep_trains_compares_and_goes_on(data, tmp_path):
-    """What lost its weights goes on from its checkpoint to the same bits; what is finished is left alone."""
+def test_a_sweep_goes_on_compares_and_leaves_alone_what_is_finished(data, tmp_path):
+    """Of three runs one is finished and one has its last checkpoint only, which gives the weights it had before."""
     config = sweep.Config(
-        data=data, out=tmp_path / "sweep", presets=("smoke",), vary=("seed=0,1",), fixed=FIXED,
+        data=data, out=tmp_path / "sweep", presets=("smoke",), vary=("seed=0,1,2",), fixed=FIXED,
         ray=RayConfig(object_store_mb=100),
     )  # fmt: skip
-    out = sweep.main(config)
-    kept, lost = (out / f"smoke_seed={seed}" / "imdys.safetensors" for seed in (0, 1))
+    runs = sweep.plan(config)
+    kept, lost, new = (cfg.out / "imdys.safetensors" for cfg in runs.values())
+    for cfg in list(runs.values())[:2]:
+        train(cfg)
     bits, written = lost.read_bytes(), kept.stat().st_mtime_ns
-    assert bits != kept.read_bytes()
-    rows = list(csv.DictReader((out / "sweep.csv").open()))
-    assert [(row["state"], row["steps"]) for row in rows] == [("finished", "6")] * 2
-    assert float(rows[0]["grf"]) <= float(rows[1]["grf"]) and float(rows[0]["loss"]) > 0
-    assert len((out / "sweep.md").read_text().splitlines()) == 4
     lost.unlink()
-    sweep.write_tables(out, sweep.plan(config))
-    assert {row["state"] for row in csv.DictReader((out / "sweep.csv").open())} == {"finished", "not finished"}
-    sweep.main(config)
+    sweep.write_tables(config.out, runs)
+    rows = list(csv.DictReader((config.out / "sweep.csv").open()))
+    assert [(row["state"], row["steps"]) for row in rows] == [
+        ("finished", "6"),
+        ("not finished", "6"),
+        ("not finished", "0"),
+    ]
+
+    out = sweep.main(config)
     assert lost.read_bytes() == bits and kept.stat().st_mtime_ns == written
+    rows = list(csv.DictReader((out / "sweep.csv").open()))
+    assert [(row["state"], row["steps"]) for row in rows] == [("finished", "6")] * 3
+    assert float(rows[0]["grf"]) <= float(rows[1]["grf"]) <= float(rows[2]["grf"])
+    assert new.is_file() and len((out / "sweep.md").read_text().splitlines()) == 5
     with pytest.raises(ValueError, match=r"made with other settings \(clip 5\.0 -> 1\.0\)"):
         sweep.main(dataclasses.replace(config, fixed=(*FIXED, "clip=1.0")))

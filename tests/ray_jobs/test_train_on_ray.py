@@ -16,16 +16,19 @@ pytest.importorskip(
     "ray.train", reason="Ray is installed without its part for training (extra `ray`)", exc_type=ImportError
 )
 
-from dataset.splits import SplitConfig
+from ray.exceptions import ActorDiedError
+from ray.train.v2._internal.exceptions import UserExceptionWithTraceback
+from ray.train.v2.api.exceptions import WorkerGroupError
+
 from dataset.store import Store
 from model import config, train
 from model.checkpoint import CHECKPOINT
-from model.imdys import ImDySConfig
 from model.metrics_log import read_rows
 from model.weights import load_solver
 from ray_jobs import train as job
 from ray_jobs.cluster import RayConfig, connect
-from ray_jobs.ray_training import check_run, train_on_ray
+from ray_jobs.ray_training import check_run, explained, train_on_ray
+from tests.model import second_worker
 from tests.ray_jobs.own_processes import own_processes
 
 ROOT = Path(__file__).parent.parent.parent
@@ -47,52 +50,38 @@ def cluster():
         yield
 
 
-def small(data, out):
-    """Eighty steps over 690 windows, a checkpoint every ten: the last batch of a pass has 53 windows of 91."""
-    return dataclasses.replace(
-        config.smoke(data, out), held_out=("toy/sway-0", "toy/sway-1"), split=SplitConfig(validation=0.0, test=0.0),
-        network=ImDySConfig(width=32, layers=2, ff=64), batch_size=91, steps=80, evaluate_every=10, name="toy",
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def undisturbed(data, cluster, tmp_path_factory):
-    """Folder and result of a training by two workers."""
-    out = tmp_path_factory.mktemp("run") / "two"
-    return out, train_on_ray(small(data, out), 2, RayConfig())
-
-
 def _bits(weights):
     return {name: value.numpy().tobytes() for name, value in load_solver(weights).state_dict().items()}
 
 
-def _kill_one(out, which, killed):
-    """Kill a worker as soon as there is a new checkpoint."""
-    before = (out / CHECKPOINT).stat().st_mtime_ns if (out / CHECKPOINT).is_file() else 0
-    for _ in range(20_000):
-        if (out / CHECKPOINT).is_file() and (out / CHECKPOINT).stat().st_mtime_ns > before:
-            os.kill(own_processes(WORKER)[which], signal.SIGKILL)
-            killed.append(len(read_rows(out)))
+def _kill_one(out, killed):
+    """Kill the last worker as soon as there is a checkpoint."""
+    for _ in range(50_000):
+        if (out / CHECKPOINT).is_file():
+            killed += [own_processes(WORKER)[-1], len(read_rows(out))]
+            os.kill(killed[0], signal.SIGKILL)
             return
         time.sleep(0.01)
 
 
-def _train_killed(cfg, which, retries):
+def test_two_workers_on_ray_train_the_solver_of_one_and_a_kill_changes_no_bit(data, cluster, tmp_path):
+    """Killed in the middle, both go on from the checkpoint, to the bits of two that trained without Ray or disturbance."""
     killed = []
-    thread = threading.Thread(target=_kill_one, args=(cfg.out, which, killed))
+    thread = threading.Thread(target=_kill_one, args=(tmp_path / "ray", killed))
     thread.start()
-    try:
-        return train_on_ray(cfg, 2, RayConfig(retries=retries))
-    finally:
-        thread.join()
-        assert killed and killed[0] < 8, "the worker was not killed in the middle of the training"
+    result = train_on_ray(second_worker.long(data, tmp_path / "ray"), 2, RayConfig(retries=1))
+    thread.join()
+    assert killed and killed[1] < 8, "no worker was killed in the middle of the training"
+    assert result.steps == 80 and result.weights == tmp_path / "ray" / "imdys.safetensors"
 
+    undisturbed = second_worker.train_with_two("long", data, tmp_path / "two")
+    assert _bits(result.weights) == _bits(undisturbed.weights)
+    assert result.errors == undisturbed.errors
+    rows, expected = ([(row["step"], row["train"]) for row in read_rows(tmp_path / name)] for name in ("ray", "two"))
+    assert rows == expected and len(rows) == 8
 
-def test_two_workers_on_ray_train_the_solver_that_one_trains_without_it(data, undisturbed, tmp_path):
-    out, result = undisturbed
-    alone = train.main(small(data, tmp_path / "one"))
-    assert result.steps == alone.steps == 80 and result.weights == out / "toy.safetensors"
-    one, two = ([row["train"]["loss"] for row in read_rows(folder)] for folder in (tmp_path / "one", out))
+    alone = train.main(second_worker.long(data, tmp_path / "one"))
+    one, two = ([row["train"]["loss"] for row in read_rows(tmp_path / name)] for name in ("one", "ray"))
     # The same sums in another order. Forty steps on, a run by one worker whose weights began 2e-7 off differs as much: the
     # losses by 5e-6 until then, by 9e-3 thereafter, the error of the solver by 1.5e-2.
     assert two[:4] == pytest.approx(one[:4], rel=1e-4)
@@ -101,36 +90,41 @@ def test_two_workers_on_ray_train_the_solver_that_one_trains_without_it(data, un
     assert result.errors["solver"]["grf"] == pytest.approx(alone.errors["solver"]["grf"], rel=5e-2)
 
 
-def test_killed_workers_change_no_bit(data, cluster, undisturbed, tmp_path):
-    """Killed with no retry left, the job says how to go on; going on, a worker is killed again and replaced."""
-    whole, result = undisturbed
-    cfg = small(data, tmp_path / "cut")
-    with pytest.raises(
-        ChildProcessError, match=r"failed at each of 1 attempts .*the checkpoint of step \d+ is kept, go on"
-    ):
-        _train_killed(cfg, 0, retries=0)
+def test_a_folder_that_holds_another_run_is_refused_and_so_is_going_on_with_other_settings(data, tmp_path):
+    cfg = dataclasses.replace(second_worker.short(data, tmp_path), epochs=None, steps=1)
+    train.main(cfg)
     with pytest.raises(
         ValueError, match=f"expected no run in the output folder, found {CHECKPOINT}; go on with --resume"
     ):
         check_run(cfg, 2, RayConfig())
     with pytest.raises(ValueError, match=r"made with other settings \(clip 5\.0 -> 1\.0\)"):
         check_run(dataclasses.replace(cfg, resume=True, clip=1.0), 2, RayConfig())
-    resumed = _train_killed(dataclasses.replace(cfg, resume=True), 1, retries=2)
-    assert _bits(resumed.weights) == _bits(result.weights)
-    assert resumed.errors == result.errors
-    rows = [[(row["step"], row["held_out"]) for row in read_rows(folder)] for folder in (tmp_path / "cut", whole)]
-    assert rows[0] == rows[1] and len(rows[0]) == 8
+    check_run(dataclasses.replace(cfg, resume=True), 2, RayConfig())
+
+
+def test_a_training_that_failed_at_every_attempt_says_what_to_do(data, tmp_path):
+    """Ray's own errors in our words: what a worker refused as it is, deaths with the way to go on."""
+    cfg = second_worker.long(data, tmp_path)
+    died = WorkerGroupError("", {0: RuntimeError("connection closed"), 1: ActorDiedError()})
+    text = r"failed at each of 4 attempts \(ActorDiedError, RuntimeError\); start again"
+    with pytest.raises(ChildProcessError, match=text):
+        raise explained(died, cfg, RayConfig())
+    refused = ValueError("data: expected a folder")
+    assert explained(WorkerGroupError("", {1: UserExceptionWithTraceback(refused, "")}), cfg, RayConfig()) is refused
 
 
 def test_a_cluster_that_is_too_small_is_refused(data, cluster, tmp_path):
     with pytest.raises(ValueError, match=r"num_cpus: expected at most 2 CPU for all workers, .* got 1 for each of 3"):
-        train_on_ray(small(data, tmp_path), 3, RayConfig())
+        train_on_ray(second_worker.long(data, tmp_path), 3, RayConfig())
     with pytest.raises(ValueError, match=r"num_gpus: expected at most 0 GPU for all workers, .* got 1 for each of 1"):
-        train_on_ray(small(data, tmp_path), 1, RayConfig(num_gpus=1))
+        train_on_ray(second_worker.long(data, tmp_path), 1, RayConfig(num_gpus=1))
 
 
 def test_what_cannot_work_is_refused_before_ray_starts(data, tmp_path):
-    options = {item.name: getattr(small(data, tmp_path), item.name) for item in dataclasses.fields(config.TrainConfig)}
+    options = {
+        item.name: getattr(second_worker.long(data, tmp_path), item.name)
+        for item in dataclasses.fields(config.TrainConfig)
+    }
     with pytest.raises(ValueError, match=r"workers: expected 1 to 91, .* got 0"):
         job.main(job.Config(**options, workers=0))
     with pytest.raises(ValueError, match="expected the folder of a data set, found nothing"):
