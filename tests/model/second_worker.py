@@ -51,7 +51,7 @@ def train_with_two(settings: str, data: Path, out: Path) -> train.TrainResult:
     second = subprocess.Popen([sys.executable, __file__, settings, "1", "2", *places])
     try:
         result = work(settings, 0, 2, places[0], data, out)
-        assert second.wait(60) == 0
+        assert second.wait(300) == 0
     finally:
         second.kill()
     return result
