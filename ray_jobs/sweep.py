@@ -7,6 +7,7 @@ each combination, a folder OUT/RUN each, and writes OUT/sweep.csv and OUT/sweep.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -140,7 +141,9 @@ def _train(runs: dict[str, TrainConfig], config: Config) -> None:
             failure_config=tune.FailureConfig(max_failures=config.ray.retries),
         ),
     )  # fmt: skip
-    for result in tuner.fit():
+    with contextlib.redirect_stdout(sys.stderr):  # Tune has a banner; the output is the table
+        results = tuner.fit()
+    for result in results:
         name = (result.config or {}).get("run")
         _log.info("%s: %s", name, f"failed, {result.error}" if result.error else "ended")
 

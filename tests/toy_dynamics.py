@@ -1,7 +1,6 @@
 """Toy dynamics for tests of the solver: swaying bodies whose forces follow from their motion. Never used for results."""
 
 import numpy as np
-import pytest
 
 from dataset import rotation
 from dataset.body.default import make_body
@@ -63,9 +62,3 @@ def sway_dynamics(seed: int, frames: int = 120) -> Dynamics:
         is_edge=(np.arange(frames) % (frames - 1)) == 0, closure_error=np.zeros(frames - 1),
         **{name: value.astype(np.float32) for name, value in arrays.items()},
     )  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def sway_sequences() -> list[Dynamics]:
-    """Twenty toy sequences of four people."""
-    return [sway_dynamics(seed) for seed in range(20)]

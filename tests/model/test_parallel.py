@@ -16,7 +16,6 @@ from model.losses import TERMS, LossWeights, loss_terms, term_counts, total_loss
 from model.markers import place_pool, training_pool
 from model.metrics_log import read_rows
 from model.parallel import Workers
-from tests.model import second_worker
 
 ROUNDING = 1e-5
 """Relative: the same sums of a few thousand float32 in another order."""
@@ -80,7 +79,7 @@ def test_terms_and_gradients_of_shares_add_up_to_those_of_the_batch(maker):
     assert ((plain - expected).abs() > 100 * ROUNDING * expected).any(), "the masks make no difference here"
 
 
-def test_two_processes_train_the_solver_that_one_trains(sway_sequences, tmp_path):
+def test_two_processes_train_the_solver_that_one_trains(sway_sequences, second_worker, tmp_path):
     """The same losses at every step of a pass whose last batch leaves the second worker without a window."""
     Store.create(tmp_path / "data").append(sway_sequences[:6])
     train.main(second_worker.short(tmp_path / "data", tmp_path / "one"))

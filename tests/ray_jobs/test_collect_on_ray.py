@@ -22,7 +22,6 @@ from ray_jobs.status import main as status  # noqa: E402
 from sim import collect  # noqa: E402
 from sim.imitate_clip import ImitationConfig  # noqa: E402
 from sim.progress import read_progress  # noqa: E402
-from tests.ray_jobs.own_processes import own_processes  # noqa: E402
 
 ROOT = Path(__file__).parent.parent.parent
 CLIPS = ("embedded/kick", "embedded/jump", "embedded/punch", "embedded/roll")
@@ -72,7 +71,7 @@ def test_the_bytes_are_those_of_a_collection_without_ray(tmp_path, undisturbed, 
     assert _on_ray(tmp_path / "set", workers)["items"] == 0
 
 
-def test_a_killed_worker_is_replaced_and_changes_no_byte(tmp_path, undisturbed, cluster):
+def test_a_killed_worker_is_replaced_and_changes_no_byte(tmp_path, undisturbed, cluster, own_processes):
     killed = []
 
     def kill_first():

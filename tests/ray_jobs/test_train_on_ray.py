@@ -28,8 +28,6 @@ from model.weights import load_solver
 from ray_jobs import train as job
 from ray_jobs.cluster import RayConfig, connect
 from ray_jobs.ray_training import check_run, explained, train_on_ray
-from tests.model import second_worker
-from tests.ray_jobs.own_processes import own_processes
 
 ROOT = Path(__file__).parent.parent.parent
 WORKER = b"ray::RayTrainWorker"
@@ -54,7 +52,7 @@ def _bits(weights):
     return {name: value.numpy().tobytes() for name, value in load_solver(weights).state_dict().items()}
 
 
-def _kill_one(out, killed):
+def _kill_one(out, own_processes, killed):
     """Kill the last worker as soon as there is a checkpoint."""
     for _ in range(50_000):
         if (out / CHECKPOINT).is_file():
@@ -64,10 +62,12 @@ def _kill_one(out, killed):
         time.sleep(0.01)
 
 
-def test_two_workers_on_ray_train_the_solver_of_one_and_a_kill_changes_no_bit(data, cluster, tmp_path):
+def test_two_workers_on_ray_train_the_solver_of_one_and_a_kill_changes_no_bit(
+    data, cluster, second_worker, own_processes, tmp_path
+):
     """Killed in the middle, both go on from the checkpoint, to the bits of two that trained without Ray or disturbance."""
     killed = []
-    thread = threading.Thread(target=_kill_one, args=(tmp_path / "ray", killed))
+    thread = threading.Thread(target=_kill_one, args=(tmp_path / "ray", own_processes, killed))
     thread.start()
     result = train_on_ray(second_worker.long(data, tmp_path / "ray"), 2, RayConfig(retries=1))
     thread.join()
@@ -90,7 +90,9 @@ def test_two_workers_on_ray_train_the_solver_of_one_and_a_kill_changes_no_bit(da
     assert result.errors["solver"]["grf"] == pytest.approx(alone.errors["solver"]["grf"], rel=5e-2)
 
 
-def test_a_folder_that_holds_another_run_is_refused_and_so_is_going_on_with_other_settings(data, tmp_path):
+def test_a_folder_that_holds_another_run_is_refused_and_so_is_going_on_with_other_settings(
+    data, second_worker, tmp_path
+):
     cfg = dataclasses.replace(second_worker.short(data, tmp_path), epochs=None, steps=1)
     train.main(cfg)
     with pytest.raises(
@@ -102,7 +104,7 @@ def test_a_folder_that_holds_another_run_is_refused_and_so_is_going_on_with_othe
     check_run(dataclasses.replace(cfg, resume=True), 2, RayConfig())
 
 
-def test_a_training_that_failed_at_every_attempt_says_what_to_do(data, tmp_path):
+def test_a_training_that_failed_at_every_attempt_says_what_to_do(data, second_worker, tmp_path):
     """Ray's own errors in our words: what a worker refused as it is, deaths with the way to go on."""
     cfg = second_worker.long(data, tmp_path)
     died = WorkerGroupError("", {0: RuntimeError("connection closed"), 1: ActorDiedError()})
@@ -113,14 +115,14 @@ def test_a_training_that_failed_at_every_attempt_says_what_to_do(data, tmp_path)
     assert explained(WorkerGroupError("", {1: UserExceptionWithTraceback(refused, "")}), cfg, RayConfig()) is refused
 
 
-def test_a_cluster_that_is_too_small_is_refused(data, cluster, tmp_path):
+def test_a_cluster_that_is_too_small_is_refused(data, cluster, second_worker, tmp_path):
     with pytest.raises(ValueError, match=r"num_cpus: expected at most 2 CPU for all workers, .* got 1 for each of 3"):
         train_on_ray(second_worker.long(data, tmp_path), 3, RayConfig())
     with pytest.raises(ValueError, match=r"num_gpus: expected at most 0 GPU for all workers, .* got 1 for each of 1"):
         train_on_ray(second_worker.long(data, tmp_path), 1, RayConfig(num_gpus=1))
 
 
-def test_what_cannot_work_is_refused_before_ray_starts(data, tmp_path):
+def test_what_cannot_work_is_refused_before_ray_starts(data, second_worker, tmp_path):
     options = {
         item.name: getattr(second_worker.long(data, tmp_path), item.name)
         for item in dataclasses.fields(config.TrainConfig)

@@ -1,11 +1,19 @@
 """Which processes of this test's own Ray do its work."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 
-def own_processes(title: bytes) -> list[int]:
-    """Processes whose command line begins so and that descend from this test."""
+
+@pytest.fixture(scope="session")
+def own_processes() -> Callable[[bytes], list[int]]:
+    """Finds processes whose command line begins so and that descend from this test."""
+    return _own_processes
+
+
+def _own_processes(title: bytes) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
         try:
