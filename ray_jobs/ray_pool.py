@@ -8,7 +8,6 @@ their content. So Ray may run a task again after a worker or a node died.
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import ray

@@ -21,6 +21,7 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context, repo
 from ray.train.torch import TorchConfig, TorchTrainer
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
+from dataset.place import absolute
 from dataset.splits import split_sequences
 from dataset.store import Store
 from model.checkpoint import CHECKPOINT, load_checkpoint
@@ -74,7 +75,7 @@ def train_on_ray(cfg: TrainConfig, workers: int, config: RayConfig) -> TrainResu
     _check_resources(workers, config)
     out = cfg.out.resolve()
     device = "cuda" if config.num_gpus else cfg.device
-    cfg = dataclasses.replace(cfg, data=cfg.data.resolve(), out=out, device=device)
+    cfg = dataclasses.replace(cfg, data=absolute(cfg.data), out=out, device=device)
     out.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", START_SECONDS)
     # NCCL refuses two workers on one GPU; gloo serves them and the processors.

@@ -24,6 +24,7 @@ import tyro
 
 from dataset import atomic
 from dataset.command_line import run_command
+from dataset.place import Place, absolute
 from dataset.store import Store
 from model.checkpoint import CHECKPOINT, load_checkpoint
 from model.config import TrainConfig, parse
@@ -44,8 +45,8 @@ COLUMNS = ("grf", "foot_loaded", "impulse", "foot_cop")
 class Config:
     """Options of `ray_jobs/sweep.py`."""
 
-    data: Path
-    """Data set of simulated motion."""
+    data: Place
+    """Data set of simulated motion, folder or address."""
     out: Path
     """Folder for the runs and the tables; every node sees it under this name."""
     presets: tuple[str, ...] = ("demo",)
@@ -72,7 +73,7 @@ def plan(config: Config) -> dict[str, TrainConfig]:
     for preset, chosen in itertools.product(config.presets, itertools.product(*varied)):
         name = "_".join([preset, *(f"{option}={value}" for option, value in chosen)]).replace("/", "-")
         options = [f"--{option}={value}" for option, value in (*fixed, *chosen)]
-        places = ["--data", str(config.data.resolve()), "--out", str((config.out / name).resolve())]
+        places = ["--data", str(absolute(config.data)), "--out", str((config.out / name).resolve())]
         try:
             found[name] = parse(["--preset", preset, *places, *options])
         except SystemExit:

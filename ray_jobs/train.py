@@ -2,7 +2,8 @@
 
 `python ray_jobs/train.py --data DIR --out DIR --workers 2` starts a Ray of its own; `ray job submit --working-dir . -- python
 ray_jobs/train.py …` uses the cluster. Same options and same files as `python -m model.train`, and the same solver but for
-rounding, whatever the number of workers. `--data` and `--out` must be folders that every node sees under these names.
+rounding, whatever the number of workers. `--out` must be a folder that every node sees under this name, `--data` such a folder or
+an address of an object store.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """What all tests share: real data where it is at hand, a skip with its reason where something is missing."""
 
 import hashlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,24 +72,17 @@ def s3_folder(s3: str, request: pytest.FixtureRequest) -> str:
     return address(s3, f"{name}/set")
 
 
-def _load(name: str) -> ModuleType:
-    """A file beside the tests: these are no package, and another one may be installed under their name."""
-    path = Path(__file__).parent / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session")
 def sway_sequences() -> list[Any]:
     """Twenty toy sequences of four people."""
-    sway_dynamics = _load("toy_dynamics").sway_dynamics
+    from toy_dynamics import sway_dynamics
+
     return [sway_dynamics(seed) for seed in range(20)]
 
 
 @pytest.fixture(scope="session")
 def second_worker() -> ModuleType:
     """Trainings that two processes share."""
-    return _load("model/second_worker")
+    import second_worker
+
+    return second_worker
