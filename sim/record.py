@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
 from dataset.manifest import LANDING
 from dataset.schema import FRAME_RATE, Dynamics
 from dataset.skeleton import NUM_JOINTS
-from kernels.grf import average_ground_reaction
+from kernels.grf import AveragedReaction, average_ground_reaction
 from kernels.momentum import integrate_torque
 from sim.acting_torque import acting_torque
 from sim.backends.contract import SubstepTrace
@@ -105,6 +106,65 @@ class RecordReport:
         }
 
 
+class Stretch(Protocol):
+    """What a record needs of a simulated stretch of P transitions, however the substeps were summed."""
+
+    substep: float
+    """Physics step h [s]."""
+    closure_P: np.ndarray
+    """Largest residual of the equations of motion in each transition [body weights], shape (P,); NaN if not checked."""
+    reason_P: np.ndarray
+    """Why each transition is no sound physics, empty where it is, shape (P,), object."""
+
+    def ground(self, first: int, last: int) -> AveragedReaction:
+        """Ground reaction of transitions `first` to `last` alone, their borders one-sided."""
+        ...
+
+    def impulse(self, first: int, last: int) -> np.ndarray:
+        """Impulse of each of these transitions [N·m·s], shape (last - first, 23, 3)."""
+        ...
+
+    def frames(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """qpos and qvel at the frames `first` to `last`, both included."""
+        ...
+
+
+class _TraceStretch:
+    """One environment of a trace."""
+
+    def __init__(self, humanoid: Humanoid, trace: SubstepTrace, environment: int, config: RecordConfig) -> None:
+        self.substep, self._substeps = trace.substep, humanoid.substeps
+        self._trace, self._environment = trace, environment
+        transitions, rest = divmod(trace.num_substeps, self._substeps)
+        if rest or transitions < 1:
+            raise ValueError(
+                f"trace: expected a positive multiple of {self._substeps} substeps, got {trace.num_substeps}"
+            )
+        self._torque = acting_torque(humanoid, trace, environment)
+        closure_K = np.full(trace.num_substeps, np.nan)
+        if config.has_closure:
+            closure_K = closure_residual(humanoid, trace, self._torque, environment)[0]
+        self.closure_P = closure_K.reshape(transitions, self._substeps).max(axis=1)
+        self.reason_P = _unphysical(trace, environment, transitions, self._substeps, self.closure_P, config)
+
+    def ground(self, first: int, last: int) -> AveragedReaction:
+        trace, span = self._trace, slice(first * self._substeps, last * self._substeps)
+        return average_ground_reaction(
+            trace.ground_force[self._environment, span],
+            trace.ground_torque[self._environment, span],
+            trace.ground_point[self._environment, span],
+            substeps_per_frame=self._substeps,
+        )
+
+    def impulse(self, first: int, last: int) -> np.ndarray:
+        torque = self._torque[first * self._substeps : last * self._substeps]
+        return integrate_torque(torque.reshape(last - first, self._substeps, NUM_JOINTS, 3), self.substep)
+
+    def frames(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        rows = slice(first * self._substeps, last * self._substeps + 1, self._substeps)
+        return self._trace.qpos[self._environment, rows], self._trace.qvel[self._environment, rows]
+
+
 def record(
     humanoid: Humanoid,
     trace: SubstepTrace,
@@ -132,40 +192,40 @@ def record(
         ValueError: K is no multiple of S, or `tracking_error` has another length.
     """
     config = config or RecordConfig()
-    substeps = humanoid.substeps
-    transitions, rest = divmod(trace.num_substeps, substeps)
-    if rest or transitions < 1:
-        raise ValueError(f"trace: expected a positive multiple of {substeps} substeps, got {trace.num_substeps}")
+    stretch = _TraceStretch(humanoid, trace, environment, config)
+    return record_stretch(humanoid, stretch, origin, tracking_error=tracking_error, config=config)
+
+
+def record_stretch(
+    humanoid: Humanoid,
+    stretch: Stretch,
+    origin: Origin,
+    *,
+    tracking_error: np.ndarray | None = None,
+    config: RecordConfig,
+) -> tuple[list[Dynamics], RecordReport]:
+    """Records of a stretch whose transitions are summed by whoever simulated it; the same as `record` otherwise.
+
+    Raises:
+        ValueError: `tracking_error` has another length than the stretch has frames.
+    """
+    reason_P, transitions = stretch.reason_P.copy(), len(stretch.reason_P)
     if tracking_error is not None and tracking_error.shape != (transitions + 1,):
         raise ValueError(
             f"tracking_error: expected one value a frame, ({transitions + 1},), got {tracking_error.shape}"
         )
-
-    torque = acting_torque(humanoid, trace, environment)
-    closure_K = np.full(trace.num_substeps, np.nan)
-    if config.has_closure:
-        closure_K = closure_residual(humanoid, trace, torque, environment)[0]
-    closure_P = closure_K.reshape(transitions, substeps).max(axis=1)
-    reason_P = _unphysical(trace, environment, transitions, substeps, closure_P, config)
     _mark_unwanted(reason_P, tracking_error, config)
 
     report = RecordReport(simulated=transitions)
     kept: list[Dynamics] = []
     # Forces are averaged over frames before the stretch is cut to what is wanted: only a physical border is one-sided.
     for first, last in _runs(np.isin(reason_P, ("", "transient", "tracking"))):
-        span = slice(first * substeps, last * substeps)
-        ground = average_ground_reaction(
-            trace.ground_force[environment, span],
-            trace.ground_torque[environment, span],
-            trace.ground_point[environment, span],
-            substeps_per_frame=substeps,
-        )
-        impulse = integrate_torque(torque[span].reshape(last - first, substeps, NUM_JOINTS, 3), trace.substep)
-        qpos = trace.qpos[environment, span.start : span.stop + 1 : substeps]
-        qvel = trace.qvel[environment, span.start : span.stop + 1 : substeps]
+        ground, impulse = stretch.ground(first, last), stretch.impulse(first, last)
+        qpos, qvel = stretch.frames(first, last)
         balance = momentum_error(
             com_velocity(humanoid, qpos, qvel), ground.grf_mean.sum(axis=1), float(humanoid.body.mass.sum())
         )
+        closure = stretch.closure_P[first:last]
         for start, stop in _runs(reason_P[first:last] == ""):
             if stop - start < config.min_duration * FRAME_RATE:
                 reason_P[first + start : first + stop] = "short"
@@ -178,7 +238,7 @@ def record(
                     clip=origin.clip,
                     subject=humanoid.body.subject,
                     seed=origin.seed,
-                    substep=trace.substep,
+                    substep=stretch.substep,
                     root_pos=root_pos.astype(np.float32),
                     quat=quat.astype(np.float32),
                     root_vel=qvel[frames, :3].astype(np.float32),
@@ -190,7 +250,7 @@ def record(
                     free_moment=ground.free_moment[frames].astype(np.float32),
                     is_edge=ground.is_edge[frames].copy(),
                     momentum_error=balance[steps].astype(np.float32),
-                    closure_error=closure_P[first:last][steps].copy(),
+                    closure_error=closure[steps].copy(),
                     clip_start=origin.clip_start + (first + start) / FRAME_RATE,
                     controller=origin.controller,
                     solution=origin.solution,
@@ -201,7 +261,7 @@ def record(
             report.kept += stop - start
             report.momentum_error.append(balance[steps])
             if config.has_closure:
-                report.closure_max = max(report.closure_max, float(closure_P[first:last][steps].max()))
+                report.closure_max = max(report.closure_max, float(closure[steps].max()))
     report.cut.update(Counter(str(reason) for reason in reason_P if reason))
     return kept, report
 

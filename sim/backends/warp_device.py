@@ -90,7 +90,9 @@ def device_model(model: mujoco.MjModel, device: Any) -> Any:
     taken.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_SENSOR
     taken.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     if taken.opt.solver == mujoco.mjtSolver.mjSOL_PGS:
-        raise ValueError("model: expected the solver Newton or CG, got PGS, which mujoco_warp does not have; use Newton")
+        raise ValueError(
+            "model: expected the solver Newton or CG, got PGS, which mujoco_warp does not have; use Newton"
+        )
     try:
         with wp.ScopedDevice(device):
             placed = mujoco_warp.put_model(taken)

@@ -44,7 +44,7 @@ def begin_substep(
     lever_out: wp.array2d[wp.vec3],
     weight_out: wp.array2d[float],
     fault_out: wp.array[int],
-):
+) -> None:
     """Controls and root wrench of the present substep; state before it; running contact sums to zero. Launch (E, 99)."""
     e, i = wp.tid()
     k = row[e]
@@ -89,7 +89,7 @@ def add_contacts(
     moment_out: wp.array2d[wp.vec3],
     lever_out: wp.array2d[wp.vec3],
     weight_out: wp.array2d[float],
-):
+) -> None:
     """Add each contact's wrench to its body: force, moment about the body's origin, force-weighted lever. Launch (contacts,).
 
     The engine gives the force of the first geom on the second, in the world frame; the floor is body -1.
@@ -145,7 +145,7 @@ def end_substep(
     # outputs
     bad_row_out: wp.array[int],
     bad_fault_out: wp.array[int],
-):
+) -> None:
     """Judge the substep, remember the first that is not sound (`bad_row`, -1 where none), and count it. Launch (E,)."""
     e = wp.tid()
     found = int(fault[e])

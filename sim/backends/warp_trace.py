@@ -33,7 +33,7 @@ def keep_substep(
     force_out: wp.array3d[wp.vec3],
     torque_out: wp.array3d[wp.vec3],
     point_out: wp.array3d[wp.vec3],
-):
+) -> None:
     """State after the substep, servo forces and net ground contact in it, into the trace's row. Launch (E, 99)."""
     e, i = wp.tid()
     k = row[e]

@@ -13,6 +13,7 @@ import pytest
 from dataset.body.mjcf import HumanoidConfig, humanoid_mjcf
 from dataset.skeleton import GRAVITY
 from sim.acting_torque import acting_torque
+from sim.backends.contract import FLOAT32_CLOSURE
 from sim.backends.mujoco_cpu import MujocoCpu
 from sim.backends.mujoco_warp import MujocoWarp
 from sim.closure import closure_residual
@@ -21,9 +22,6 @@ from sim.record import Origin, RecordConfig, record
 
 pytest.importorskip("mujoco_warp")
 pytestmark = pytest.mark.timeout(900)  # a cold cache on a busy machine
-
-FLOAT32_CLOSURE = 1e-3
-"""Residual of the equations of motion in float32 [body weights]; measured 1.7e-4 at most over 32 environments."""
 
 
 def shaken_states(humanoid, rest_state, count, lift=0.0, seed=0):

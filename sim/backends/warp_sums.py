@@ -1,0 +1,252 @@
+"""Sums of each transition kept on the device instead of its substeps: the sink behind records of thousands of environments.
+
+With S substeps a transition, substep r = 0 .. S - 1 of it adds
+
+    impulse += h·τ;   early += (1 - s_r)·w;   late += s_r·w;   s_r = clip(r + 1 - S/2, 0, 1),
+
+w being each body's ground wrench (force, moment about the world origin) and s_r the substep's share in the next frame's window
+(`kernels.grf.reference.accumulate_contact_wrench`). Sums are float64. With the state at the frames and the largest residual of
+the equations of motion they are all that a record needs: 14 times less than the substeps at S = 16.
+
+Axis legend: E environments, P transitions of a call, S substeps of a transition, B = 24 bodies, U = 69 servos.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import warp as wp
+
+from dataset.skeleton import NUM_BODIES
+from sim.backends.warp_closure import Closure
+from sim.backends.warp_device import find_device
+from sim.backends.warp_kernels import acting_torque
+from sim.backends.warp_loop import SubstepLoop, sound_substeps
+from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, Humanoid
+
+wp.set_module_options({"enable_backward": False})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransitionSums:
+    """What P transitions of E environments come to."""
+
+    substep: float
+    """Physics step h [s]."""
+    num_substeps: int
+    """Substeps S of a transition."""
+    qpos: np.ndarray
+    """Generalised positions at the frames, shape (E, P + 1, 99)."""
+    qvel: np.ndarray
+    """Generalised velocities at the frames, shape (E, P + 1, 75)."""
+    impulse: np.ndarray
+    """Sum of h times the torque that acted [N·m·s], child frame, shape (E, P, 23, 3)."""
+    early: np.ndarray
+    """Sum of the shares in the window of the frame before times the ground wrench [N, N·m], shape (E, P, 24, 6)."""
+    late: np.ndarray
+    """The same for the frame behind."""
+    closure: np.ndarray
+    """Largest residual of the equations of motion in a substep of the transition [body weights], shape (E, P)."""
+    valid_substeps: np.ndarray
+    """Leading sound substeps, shape (E,), int64; P·S where nothing was wrong. What follows is junk."""
+    warnings: tuple[str, ...]
+    """What ended each environment, empty where nothing did; names as in `SubstepTrace`."""
+
+
+@wp.kernel
+def add_substep(
+    # inputs
+    row: wp.array[int],
+    num_substeps: int,
+    step: wp.float64,
+    qpos: wp.array2d[float],
+    qvel: wp.array2d[float],
+    qvel_before: wp.array2d[float],
+    servo_force: wp.array2d[float],
+    dof: wp.array[int],
+    damping: wp.array[float],
+    low: wp.array[float],
+    high: wp.array[float],
+    force: wp.array2d[wp.vec3],
+    moment: wp.array2d[wp.vec3],
+    engine_body: wp.array[int],
+    body_pos: wp.array2d[wp.vec3],
+    residual: wp.array[float],
+    # outputs
+    qpos_out: wp.array3d[float],
+    qvel_out: wp.array3d[float],
+    impulse_out: wp.array3d[wp.float64],
+    early_out: wp.array4d[wp.float64],
+    late_out: wp.array4d[wp.float64],
+    closure_out: wp.array2d[float],
+) -> None:
+    """Add the substep to its transition, the first one starting the sums, the last one leaving the state. Launch (E, 99)."""
+    e, i = wp.tid()
+    p = row[e] // num_substeps
+    r = row[e] % num_substeps
+    if r == num_substeps - 1:
+        qpos_out[e, p, i] = qpos[e, i]
+        if i < qvel.shape[1]:
+            qvel_out[e, p, i] = qvel[e, i]
+    if i == 0 and (r == 0 or not (residual[e] <= closure_out[e, p])):
+        closure_out[e, p] = residual[e]
+    if i < servo_force.shape[1]:
+        v = dof[i]
+        torque = acting_torque(servo_force[e, i], damping[i], low[i], high[i], qvel_before[e, v], qvel[e, v])
+        so_far = impulse_out[e, p, i]
+        if r == 0:
+            so_far = wp.float64(0.0)
+        impulse_out[e, p, i] = so_far + step * wp.float64(torque)
+    if i < force.shape[1]:
+        late = wp.clamp(float(r + 1) - 0.5 * float(num_substeps), 0.0, 1.0)
+        f = force[e, i]
+        m = moment[e, i] + wp.cross(body_pos[e, engine_body[i]], f)
+        for k in range(3):
+            if r == 0:
+                early_out[e, p, i, k] = wp.float64(0.0)
+                early_out[e, p, i, k + 3] = wp.float64(0.0)
+                late_out[e, p, i, k] = wp.float64(0.0)
+                late_out[e, p, i, k + 3] = wp.float64(0.0)
+            early_out[e, p, i, k] = early_out[e, p, i, k] + wp.float64((1.0 - late) * f[k])
+            early_out[e, p, i, k + 3] = early_out[e, p, i, k + 3] + wp.float64((1.0 - late) * m[k])
+            late_out[e, p, i, k] = late_out[e, p, i, k] + wp.float64(late * f[k])
+            late_out[e, p, i, k + 3] = late_out[e, p, i, k + 3] + wp.float64(late * m[k])
+
+
+class SumSink:
+    """Sums of as many whole transitions as a loop holds controls for; it observes the loop."""
+
+    def __init__(self, loop: SubstepLoop, num_substeps: int) -> None:
+        """Allocate on the loop's device.
+
+        Args:
+            loop: What is observed.
+            num_substeps: S.
+        """
+        E, P = loop.num_environments, loop.max_substeps // num_substeps
+        self._loop, self._num_substeps = loop, num_substeps
+        self.closure_check = Closure(loop)
+        with wp.ScopedDevice(loop.device):
+            self._dof = wp.array(loop.humanoid.ctrl_dof.astype(np.int32))
+            self.qpos = wp.zeros((E, P, NUM_QPOS), dtype=float)
+            self.qvel = wp.zeros((E, P, NUM_QVEL), dtype=float)
+            self.impulse = wp.zeros((E, P, NUM_CTRL), dtype=wp.float64)
+            self.early = wp.zeros((E, P, NUM_BODIES, 6), dtype=wp.float64)
+            self.late = wp.zeros((E, P, NUM_BODIES, 6), dtype=wp.float64)
+            self.closure = wp.zeros((E, P), dtype=float)
+        loop.observe_with(self._launch)
+
+    def _launch(self) -> None:
+        loop, check = self._loop, self.closure_check
+        check.launch()
+        wp.launch(
+            add_substep,
+            dim=(loop.num_environments, NUM_QPOS),
+            inputs=[
+                loop.row, self._num_substeps, loop.step_length, loop.data.qpos, loop.data.qvel, loop.qvel_before,
+                loop.data.actuator_force, self._dof, check.damping, check.low, check.high, loop.force, loop.moment,
+                loop.engine_body, loop.data.xpos, check.residual,
+            ],
+            outputs=[self.qpos, self.qvel, self.impulse, self.early, self.late, self.closure],
+        )  # fmt: skip
+
+
+class WarpTransitions:
+    """Environments of one humanoid on one device that give sums of transitions, for records of long motions."""
+
+    def __init__(
+        self,
+        humanoid: Humanoid,
+        num_environments: int,
+        *,
+        device: str = "cuda",
+        chunk: int = 1,
+        nconmax: int | None = None,
+        njmax: int | None = None,
+    ) -> None:
+        """Allocate on the device.
+
+        Args:
+            humanoid: What each environment simulates.
+            num_environments: E.
+            device: `cuda`, `cuda:N` or `cpu`.
+            chunk: Transitions between copies to the host.
+            nconmax: Contacts to allocate for an environment; None for as many as the humanoid can have.
+            njmax: Constraint rows to allocate for an environment; None for as many as those contacts can need.
+
+        Raises:
+            RuntimeError: warp or mujoco_warp is not installed.
+            ValueError: There is no such device, or a size is not positive.
+        """
+        if chunk < 1:
+            raise ValueError(f"chunk: expected at least 1 transition, got {chunk}")
+        self._substeps, self._chunk = humanoid.substeps, chunk
+        self.loop = SubstepLoop(
+            humanoid, num_environments, chunk * humanoid.substeps, find_device(device), nconmax=nconmax, njmax=njmax
+        )
+        self.sink = SumSink(self.loop, humanoid.substeps)
+
+    def run(self, qpos: np.ndarray, qvel: np.ndarray, ctrl: np.ndarray) -> TransitionSums:
+        """Step all environments from states through whole transitions.
+
+        Args:
+            qpos: Generalised positions, shape (E, 99).
+            qvel: Generalised velocities, shape (E, 75).
+            ctrl: Servo targets [rad], shape (E, P·S, 69).
+
+        Returns:
+            Sums of every transition.
+
+        Raises:
+            ValueError: Wrong shape, or `nconmax` or `njmax` is too small.
+        """
+        E, S = self.loop.num_environments, self._substeps
+        transitions, rest = divmod(ctrl.shape[1], S) if ctrl.ndim == 3 else (0, 0)
+        if rest or transitions < 1 or ctrl.shape != (E, transitions * S, NUM_CTRL):
+            raise ValueError(f"ctrl: expected shape ({E}, P·{S}, {NUM_CTRL}) with P >= 1, got {ctrl.shape}")
+        for name, values, width in (("qpos", qpos, NUM_QPOS), ("qvel", qvel, NUM_QVEL)):
+            if values.shape != (E, width):
+                raise ValueError(f"{name}: expected shape ({E}, {width}), got {values.shape}")
+        out = _empty_sums(E, transitions)
+        out["qpos"][:, 0], out["qvel"][:, 0] = qpos, qvel
+        self.loop.write_state(qpos, qvel)
+        first_bad = np.full(E, -1, dtype=np.int64)
+        reasons = [""] * E
+        for first in range(0, transitions, self._chunk):
+            last = min(first + self._chunk, transitions)
+            held = np.zeros((E, self.loop.max_substeps, NUM_CTRL), dtype=np.float32)
+            held[:, : (last - first) * S] = ctrl[:, first * S : last * S]
+            self.loop.ctrl.assign(held)
+            self.loop.rewind()
+            self.loop.run((last - first) * S)
+            self._copy_out(out, first, last)
+            bad_row, names = self.loop.verdict()
+            for row in np.flatnonzero((bad_row >= 0) & (first_bad < 0)):
+                first_bad[row], reasons[row] = first * S + bad_row[row], names[row]
+        return TransitionSums(
+            substep=self.loop.step_length,
+            num_substeps=S,
+            impulse=out.pop("impulse").reshape(E, transitions, -1, 3),
+            valid_substeps=sound_substeps(first_bad, transitions * S),
+            warnings=tuple(reasons),
+            **out,
+        )
+
+    def _copy_out(self, out: dict[str, np.ndarray], first: int, last: int) -> None:
+        """Transitions `first` to `last` from the device to the host, where the states have the first frame before them."""
+        for name, values in out.items():
+            at = first + 1 if name in ("qpos", "qvel") else first
+            array: Any = getattr(self.sink, name)
+            values[:, at : at + last - first] = array.numpy()[:, : last - first]
+
+
+def _empty_sums(environments: int, transitions: int) -> dict[str, np.ndarray]:
+    E, P = environments, transitions
+    return {
+        "qpos": np.empty((E, P + 1, NUM_QPOS)),
+        "qvel": np.empty((E, P + 1, NUM_QVEL)),
+        "impulse": np.empty((E, P, NUM_CTRL)),
+        "early": np.empty((E, P, NUM_BODIES, 6)),
+        "late": np.empty((E, P, NUM_BODIES, 6)),
+        "closure": np.empty((E, P)),
+    }
