@@ -16,7 +16,7 @@ Axis legend: E environments, K substeps, B = 24 bodies.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,7 +64,7 @@ class MujocoWarp:
         self._chunk = humanoid.substeps if chunk is None else chunk
         if self._chunk < 1:
             raise ValueError(f"chunk: expected at least 1 substep, got {chunk}")
-        self._sizes = {"nconmax": nconmax, "njmax": njmax}
+        self._nconmax, self._njmax = nconmax, njmax
         self._loop: SubstepLoop | None = None
         self._sink: TraceSink | None = None
         self._state: np.ndarray | None = None
@@ -97,7 +97,9 @@ class MujocoWarp:
             from sim.backends.warp_loop import SubstepLoop
             from sim.backends.warp_trace import TraceSink
 
-            self._loop = SubstepLoop(self._humanoid, qpos.shape[0], self._chunk, self._device, **self._sizes)
+            self._loop = SubstepLoop(
+                self._humanoid, qpos.shape[0], self._chunk, self._device, nconmax=self._nconmax, njmax=self._njmax
+            )
             self._sink = TraceSink(self._loop)
         self._state = np.concatenate([np.full((len(qpos), 1), _CLOCK_START), qpos, qvel], axis=1)
 
@@ -179,10 +181,10 @@ class MujocoWarp:
         return self._loop, self._sink, self._state
 
 
-def _fill_rows(target: object, values: np.ndarray) -> None:
+def _fill_rows(target: Any, values: np.ndarray) -> None:
     """Write (E, length, W) values into the first rows of a device array (E, chunk, W), the rest repeating the last."""
-    chunk = target.shape[1]  # type: ignore[attr-defined]
+    chunk = target.shape[1]
     padded = np.empty((values.shape[0], chunk, values.shape[2]), dtype=np.float32)
     padded[:, : values.shape[1]] = values
     padded[:, values.shape[1] :] = values[:, -1:]
-    target.assign(padded)  # type: ignore[attr-defined]
+    target.assign(padded)

@@ -1,10 +1,10 @@
 """Warp kernels around one substep of many environments: drive it, sum its contacts, judge it.
 
-`begin_substep` runs before the engine's step and keeps the state that the substep starts from; `add_contacts` and the kernels
-of a sink (`warp_trace`, `warp_sums`, the tracker's) after it; `end_substep` last. Which substep it is stands in device memory
+`begin_substep` runs before the engine's step and keeps the state that the substep starts from; `add_contacts` and the kernel
+of a sink (`keep_substep`, `add_substep`, the tracker's) after it; `end_substep` last. Which substep it is stands in device memory
 (`row`), so one captured graph serves them all.
 
-Axis legend: E environments, K substeps of a call, B = 24 bodies, V = 75 velocities, U = 69 servos.
+Axis legend: E environments, K substeps of a call, P transitions, S substeps of one, B = 24 bodies.
 """
 
 import warp as wp
@@ -161,3 +161,101 @@ def end_substep(
         bad_fault_out[e] = found
     fault[e] = 0
     row[e] = row[e] + 1
+
+
+@wp.kernel
+def keep_substep(
+    # inputs
+    row: wp.array[int],
+    qpos: wp.array2d[float],
+    qvel: wp.array2d[float],
+    servo_force: wp.array2d[float],
+    force: wp.array2d[wp.vec3],
+    moment: wp.array2d[wp.vec3],
+    lever: wp.array2d[wp.vec3],
+    weight: wp.array2d[float],
+    engine_body: wp.array[int],
+    body_pos: wp.array2d[wp.vec3],
+    # outputs
+    qpos_out: wp.array3d[float],
+    qvel_out: wp.array3d[float],
+    servo_out: wp.array3d[float],
+    force_out: wp.array3d[wp.vec3],
+    torque_out: wp.array3d[wp.vec3],
+    point_out: wp.array3d[wp.vec3],
+) -> None:
+    """State after the substep, servo forces and net ground contact in it, into the trace's row. Launch (E, 99)."""
+    e, i = wp.tid()
+    k = row[e]
+    qpos_out[e, k, i] = qpos[e, i]
+    if i < qvel.shape[1]:
+        qvel_out[e, k, i] = qvel[e, i]
+    if i < servo_force.shape[1]:
+        servo_out[e, k, i] = servo_force[e, i]
+    if i < weight.shape[1]:
+        arm = contact_lever(lever[e, i], weight[e, i])
+        force_out[e, k, i] = force[e, i]
+        torque_out[e, k, i] = moment[e, i] - wp.cross(arm, force[e, i])
+        if weight[e, i] > 0.0:
+            arm = arm + body_pos[e, engine_body[i]]
+        point_out[e, k, i] = arm
+
+
+@wp.kernel
+def add_substep(
+    # inputs
+    row: wp.array[int],
+    num_substeps: int,
+    step: wp.float64,
+    qpos: wp.array2d[float],
+    qvel: wp.array2d[float],
+    qvel_before: wp.array2d[float],
+    servo_force: wp.array2d[float],
+    dof: wp.array[int],
+    damping: wp.array[float],
+    low: wp.array[float],
+    high: wp.array[float],
+    force: wp.array2d[wp.vec3],
+    moment: wp.array2d[wp.vec3],
+    engine_body: wp.array[int],
+    body_pos: wp.array2d[wp.vec3],
+    residual: wp.array[float],
+    # outputs
+    qpos_out: wp.array3d[float],
+    qvel_out: wp.array3d[float],
+    impulse_out: wp.array3d[wp.float64],
+    early_out: wp.array4d[wp.float64],
+    late_out: wp.array4d[wp.float64],
+    closure_out: wp.array2d[float],
+) -> None:
+    """Add the substep to its transition, the first one starting the sums, the last one leaving the state. Launch (E, 99)."""
+    e, i = wp.tid()
+    p = row[e] // num_substeps
+    r = row[e] % num_substeps
+    if r == num_substeps - 1:
+        qpos_out[e, p, i] = qpos[e, i]
+        if i < qvel.shape[1]:
+            qvel_out[e, p, i] = qvel[e, i]
+    if i == 0 and (r == 0 or not (residual[e] <= closure_out[e, p])):
+        closure_out[e, p] = residual[e]
+    if i < servo_force.shape[1]:
+        v = dof[i]
+        torque = acting_torque(servo_force[e, i], damping[i], low[i], high[i], qvel_before[e, v], qvel[e, v])
+        so_far = impulse_out[e, p, i]
+        if r == 0:
+            so_far = wp.float64(0.0)
+        impulse_out[e, p, i] = so_far + step * wp.float64(torque)
+    if i < force.shape[1]:
+        late = wp.clamp(float(r + 1) - 0.5 * float(num_substeps), 0.0, 1.0)
+        f = force[e, i]
+        m = moment[e, i] + wp.cross(body_pos[e, engine_body[i]], f)
+        for k in range(3):
+            if r == 0:
+                early_out[e, p, i, k] = wp.float64(0.0)
+                early_out[e, p, i, k + 3] = wp.float64(0.0)
+                late_out[e, p, i, k] = wp.float64(0.0)
+                late_out[e, p, i, k + 3] = wp.float64(0.0)
+            early_out[e, p, i, k] = early_out[e, p, i, k] + wp.float64((1.0 - late) * f[k])
+            early_out[e, p, i, k + 3] = early_out[e, p, i, k + 3] + wp.float64((1.0 - late) * m[k])
+            late_out[e, p, i, k] = late_out[e, p, i, k] + wp.float64(late * f[k])
+            late_out[e, p, i, k + 3] = late_out[e, p, i, k + 3] + wp.float64(late * m[k])

@@ -96,7 +96,7 @@ class SubstepLoop:
             self.lever = wp.zeros((E, NUM_BODIES), dtype=wp.vec3)
             self.weight = wp.zeros((E, NUM_BODIES), dtype=float)
             self._contact_ids = wp.array(np.arange(contacts, dtype=np.int32))
-            self._contact_wrench = wp.zeros(contacts, dtype=wp.spatial_vector)
+            self._contact_wrench: Any = wp.zeros(contacts, dtype=wp.spatial_vector)
             skeleton = np.full(self.host_model.nbody, -1, dtype=np.int32)
             skeleton[self.humanoid.body_id] = np.arange(NUM_BODIES)
             self._body_of_geom = wp.array(skeleton[self.host_model.geom_bodyid])

@@ -11,6 +11,8 @@ the equations of motion they are all that a record needs: 14 times less than the
 Axis legend: E environments, P transitions of a call, S substeps of a transition, B = 24 bodies, U = 69 servos.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,11 +22,9 @@ import warp as wp
 from dataset.skeleton import NUM_BODIES
 from sim.backends.warp_closure import Closure
 from sim.backends.warp_device import find_device
-from sim.backends.warp_kernels import acting_torque
+from sim.backends.warp_kernels import add_substep
 from sim.backends.warp_loop import SubstepLoop, sound_substeps
 from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, Humanoid
-
-wp.set_module_options({"enable_backward": False})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,66 +51,6 @@ class TransitionSums:
     """Leading sound substeps, shape (E,), int64; P·S where nothing was wrong. What follows is junk."""
     warnings: tuple[str, ...]
     """What ended each environment, empty where nothing did; names as in `SubstepTrace`."""
-
-
-@wp.kernel
-def add_substep(
-    # inputs
-    row: wp.array[int],
-    num_substeps: int,
-    step: wp.float64,
-    qpos: wp.array2d[float],
-    qvel: wp.array2d[float],
-    qvel_before: wp.array2d[float],
-    servo_force: wp.array2d[float],
-    dof: wp.array[int],
-    damping: wp.array[float],
-    low: wp.array[float],
-    high: wp.array[float],
-    force: wp.array2d[wp.vec3],
-    moment: wp.array2d[wp.vec3],
-    engine_body: wp.array[int],
-    body_pos: wp.array2d[wp.vec3],
-    residual: wp.array[float],
-    # outputs
-    qpos_out: wp.array3d[float],
-    qvel_out: wp.array3d[float],
-    impulse_out: wp.array3d[wp.float64],
-    early_out: wp.array4d[wp.float64],
-    late_out: wp.array4d[wp.float64],
-    closure_out: wp.array2d[float],
-) -> None:
-    """Add the substep to its transition, the first one starting the sums, the last one leaving the state. Launch (E, 99)."""
-    e, i = wp.tid()
-    p = row[e] // num_substeps
-    r = row[e] % num_substeps
-    if r == num_substeps - 1:
-        qpos_out[e, p, i] = qpos[e, i]
-        if i < qvel.shape[1]:
-            qvel_out[e, p, i] = qvel[e, i]
-    if i == 0 and (r == 0 or not (residual[e] <= closure_out[e, p])):
-        closure_out[e, p] = residual[e]
-    if i < servo_force.shape[1]:
-        v = dof[i]
-        torque = acting_torque(servo_force[e, i], damping[i], low[i], high[i], qvel_before[e, v], qvel[e, v])
-        so_far = impulse_out[e, p, i]
-        if r == 0:
-            so_far = wp.float64(0.0)
-        impulse_out[e, p, i] = so_far + step * wp.float64(torque)
-    if i < force.shape[1]:
-        late = wp.clamp(float(r + 1) - 0.5 * float(num_substeps), 0.0, 1.0)
-        f = force[e, i]
-        m = moment[e, i] + wp.cross(body_pos[e, engine_body[i]], f)
-        for k in range(3):
-            if r == 0:
-                early_out[e, p, i, k] = wp.float64(0.0)
-                early_out[e, p, i, k + 3] = wp.float64(0.0)
-                late_out[e, p, i, k] = wp.float64(0.0)
-                late_out[e, p, i, k + 3] = wp.float64(0.0)
-            early_out[e, p, i, k] = early_out[e, p, i, k] + wp.float64((1.0 - late) * f[k])
-            early_out[e, p, i, k + 3] = early_out[e, p, i, k + 3] + wp.float64((1.0 - late) * m[k])
-            late_out[e, p, i, k] = late_out[e, p, i, k] + wp.float64(late * f[k])
-            late_out[e, p, i, k + 3] = late_out[e, p, i, k + 3] + wp.float64(late * m[k])
 
 
 class SumSink:

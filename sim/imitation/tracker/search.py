@@ -49,7 +49,7 @@ class Moment:
 
 
 @dataclass(frozen=True, eq=False)
-class _Window:
+class Window:
     """A horizon."""
 
     first: int
@@ -107,6 +107,7 @@ class Tracker:
         )  # fmt: skip
         self.planning_base = self.base[:: self.stride]
         self.body_weight = float(body.mass.sum() * GRAVITY)
+        self.soft_lag = max(1, round(0.02 / self.search.planning_substep))
         self.arrays = (
             self.humanoid.quat_address, self.humanoid.omega_address, np.array(PARENTS), body.offset, body.mass, body.com,
             body.inertia,
@@ -205,13 +206,13 @@ class Tracker:
             width = max(width * search.width_decay, search.width_floor)
         return center
 
-    def _window(self, knot: int, search: SearchConfig) -> _Window:
+    def _window(self, knot: int, search: SearchConfig) -> Window:
         steps = min(search.knots, self.num_knots - knot) * self.knot_steps
         checks = np.unique(np.linspace(steps / search.checkpoints, steps, search.checkpoints).round().astype(np.int64))
-        return _Window(knot * self.knot_steps, steps, steps // self.knot_steps, checks - 1)
+        return Window(knot * self.knot_steps, steps, steps // self.knot_steps, checks - 1)
 
     def _evaluate(
-        self, moment: Moment, held: np.ndarray, plans: np.ndarray, window: _Window, search: SearchConfig
+        self, moment: Moment, held: np.ndarray, plans: np.ndarray, window: Window, search: SearchConfig
     ) -> _Found:
         """Roll plans of knot offsets (B, knots, D) out and compare them with the reference."""
         count, steps = len(plans), window.steps
@@ -222,12 +223,11 @@ class Tracker:
         states, sensors = self._roll(self.planning_model, moment, controls)
         # The contact sensor reports the force of the body on the floor in its z column: the ground pushes back.
         force_z = -sensors[:, :, 2 : CONTACT_SENSOR_WIDTH * NUM_BODIES : CONTACT_SENSOR_WIDTH].sum(axis=-1)
-        soft_lag = max(1, round(0.02 / self.planning.substep))
         feet = np.array([*FEET[0], *FEET[1]])
         at = window.first + window.checks + 1
-        simulated = np.zeros((count, num_residuals(len(at), len(feet), len(self.pairs), steps, soft_lag)))
+        simulated = np.zeros((count, num_residuals(len(at), len(feet), len(self.pairs), steps, self.soft_lag)))
         rollout_residuals(
-            states, force_z, window.checks, soft_lag, search.weights.vector(), pose_weights(), self.body_weight, feet,
+            states, force_z, window.checks, self.soft_lag, search.weights.vector(), pose_weights(), self.body_weight, feet,
             *self.arrays, self.range_low[at], self.range_high[at], self.ends, self.radius, self.pairs, self.ref_pos[at],
             self.ref_rot[at], self.ref_quat[at], self.ref_summary[at], self.ref_depth[at], simulated,
         )  # fmt: skip
