@@ -53,6 +53,8 @@ class ImitationConfig:
     """What may enter the data set."""
     may_search: bool = True
     """Search clips that have no stored solution; without it they are dropped as `no_solution`."""
+    planner: str = ""
+    """Device on which `mujoco_warp` plans (`cuda`, `cuda:N`, `cpu`), with hundreds of `search.samples`; empty for MuJoCo here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +236,7 @@ def _search(
     outcome: ItemOutcome,
 ) -> Solution:
     started = time.perf_counter()
-    solution = solve(humanoid, motion, seed=item.seed, search=config.search, retry=config.retry)
+    solution = solve(humanoid, motion, seed=item.seed, search=config.search, retry=config.retry, planner=config.planner)
     outcome.search_wall += time.perf_counter() - started
     outcome.searched += motion.duration
     if save_to is not None:

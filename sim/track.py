@@ -50,6 +50,8 @@ class Config:
     """Seeds tried in turn until the clip is complete."""
     search: SearchConfig = field(default_factory=SearchConfig)
     """Search settings."""
+    planner: str = ""
+    """Device on which `mujoco_warp` plans (`cuda`, `cuda:N`, `cpu`), with hundreds of `search.samples`; empty for MuJoCo here."""
     retry: RetryConfig = field(default_factory=RetryConfig)
     """When the search goes back, and the error below which a clip counts as tracked."""
     solutions: Path = Path("solutions/embedded")
@@ -139,7 +141,7 @@ def _solve_or_load(
     wall, retries, searched = 0.0, 0, []
     for seed in seeds:
         started = time.perf_counter()
-        solution = solve(humanoid, motion, seed=seed, search=config.search, retry=config.retry)
+        solution = solve(humanoid, motion, seed=seed, search=config.search, retry=config.retry, planner=config.planner)
         wall, retries = wall + time.perf_counter() - started, retries + solution.num_retries
         searched.append(_attempt(config, humanoid, motion, reference, solution))
         if searched[-1].is_complete:

@@ -15,6 +15,7 @@ import numpy as np
 from dataset.schema import Motion
 from sim.backends.contract import SubstepTrace
 from sim.backends.mujoco_cpu import MujocoCpu
+from sim.backends.warp_device import find_device
 from sim.humanoid import Humanoid
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, StretchSolution, body_hash, motion_hash, state_hash
 from sim.imitation.tracker.clip import RetryConfig, TrackedStretch, track_clip
@@ -76,6 +77,15 @@ def forget_references() -> None:
     _followed.cache_clear()
 
 
+def _tracker(humanoid: Humanoid, followed: Followed, search: SearchConfig, planner: str) -> Tracker:
+    if not planner:
+        return Tracker(humanoid, followed.reference, followed.base, search)
+    find_device(planner)  # says what is missing before anything is imported
+    from sim.imitation.tracker.warp_search import WarpTracker
+
+    return WarpTracker(humanoid, followed.reference, followed.base, search, device=planner)
+
+
 def solve(
     humanoid: Humanoid,
     motion: Motion,
@@ -84,6 +94,7 @@ def solve(
     search: SearchConfig | None = None,
     retry: RetryConfig | None = None,
     progress: Callable[[int], None] | None = None,
+    planner: str = "",
 ) -> Solution:
     """Search servo targets that make the humanoid imitate a motion retargeted to its body.
 
@@ -94,10 +105,16 @@ def solve(
         search: Search settings.
         retry: Backtracking settings.
         progress: Called with the knot reached.
+        planner: Device on which `mujoco_warp` rolls the samples out (`cuda`, `cuda:N`, `cpu`; use hundreds of samples on a GPU);
+            empty for MuJoCo on this processor. What is planned is executed by MuJoCo in any case.
+
+    Raises:
+        RuntimeError: mujoco_warp is asked for and not installed.
+        ValueError: There is no such device, or the search's planning step does not fit the humanoid's.
     """
     search = search or SearchConfig()
     followed = followed_reference(humanoid, motion)
-    tracker = Tracker(humanoid, followed.reference, followed.base, search)
+    tracker = _tracker(humanoid, followed, search, planner)
     tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
     settings = {
         **dataclasses.asdict(search),
@@ -105,6 +122,8 @@ def solve(
         **{f"weight_{k}": v for k, v in dataclasses.asdict(search.weights).items()},
     }
     del settings["weights"]
+    if planner:
+        settings["planner"] = f"mujoco_warp on {planner}"
     return Solution(
         clip=f"{motion.source}/{motion.name}", subject=humanoid.body.subject, humanoid=humanoid.config,
         motion_hash=motion_hash(motion), body_hash=body_hash(humanoid.body, humanoid.config), seed=seed,

@@ -1,0 +1,245 @@
+"""Collection by `mujoco_warp` beside its bare step: what summing, judging, the equations-of-motion check and copying cost.
+
+Work: environments of a standing person, each servo with a target of its own held throughout (0.02 rad), at the step of the
+collection. The rival is `mujoco_warp.step` on the same arrays with nothing around it, one graph a step on a GPU. Each number
+of environments is a case; its figures stand only if the first environments agree with `mujoco_cpu`. Then the tracker's
+roll-outs with their residuals beside bare stepping of the planning model. On a GPU if there is one, else on warp's `cpu` device,
+whose figures say nothing about a GPU. `python -m bench.bench_warp` measures and appends rows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.harness import Case, Contender, Row, append_rows, measure, table
+from bench.machine import Machine, measure_machine
+from dataset.body.default import make_body
+from dataset.command_line import run_command
+from dataset.schema import Dynamics, Subject
+from sim.backends.contract import FLOAT32_CLOSURE
+from sim.backends.mujoco_cpu import MujocoCpu
+from sim.backends.mujoco_warp import MujocoWarp
+from sim.backends.warp_device import find_device
+from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, Humanoid, make_humanoid
+from sim.imitation.tracker.config import SearchConfig
+from sim.record import Origin, RecordConfig
+
+_COMPARED = 4
+"""Environments that are simulated by `mujoco_cpu` too."""
+_RECORDING = RecordConfig(transient=0.0, min_duration=0.0, max_closure=FLOAT32_CLOSURE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WarpBench:
+    """Settings of the measurement."""
+
+    device: str = ""
+    """`cuda`, `cuda:N` or `cpu`; empty for a GPU if there is one."""
+    worlds: tuple[int, ...] = ()
+    """Numbers of environments; empty for 1 to 8192 on a GPU, 1 to 32 on the processor."""
+    transitions: int = 0
+    """Transitions of 1/30 s in a call; 0 for 8 on a GPU, 1 on the processor."""
+    rounds: int = 5
+    """Samples of each contender."""
+    search: bool = True
+    """Also measure the search's roll-outs."""
+    save: bool = True
+    """Append the rows to bench/results/warp.jsonl."""
+
+
+class ManyWorlds:
+    """Inputs of one case, and the work on them."""
+
+    def __init__(self, device: str, worlds: int, transitions: int) -> None:
+        from sim.backends.warp_loop import SubstepLoop
+        from sim.backends.warp_sums import WarpTransitions
+
+        self.humanoid: Humanoid = make_humanoid(make_body(Subject(name="default")))
+        self.substeps = transitions * self.humanoid.substeps
+        self.qpos, self.qvel = np.zeros((worlds, NUM_QPOS)), np.zeros((worlds, NUM_QVEL))
+        self.qpos[:, 2] = self.humanoid.body.joint_pos[0, 2] - 0.001  # soles in the floor: no contact by rounding
+        self.qpos[:, self.humanoid.quat_columns[:, 0]] = 1.0
+        held = 0.02 * np.random.default_rng(0).standard_normal((worlds, 1, NUM_CTRL))
+        self.ctrl = np.repeat(held, self.substeps, axis=1)
+        self.backend = MujocoWarp(self.humanoid, device=device, chunk=self.substeps)
+        self.transitions = WarpTransitions(self.humanoid, worlds, device=device, chunk=transitions)
+        self.bare_loop = SubstepLoop(self.humanoid, worlds, 1, find_device(device))
+        self._step = bare_step(self.bare_loop)
+
+    def bare(self) -> np.ndarray:
+        """The engine's steps alone; the last positions."""
+        self.bare_loop.write_state(self.qpos, self.qvel)
+        self.bare_loop.data.ctrl.assign(self.ctrl[:, 0].astype(np.float32))
+        for _ in range(self.substeps):
+            self._step()
+        return self.bare_loop.data.qpos.numpy()
+
+    def trace(self) -> np.ndarray:
+        """Every substep returned; the last positions."""
+        self.backend.reset(self.qpos, self.qvel)
+        return self.backend.rollout(self.ctrl).qpos[:, -1]
+
+    def sums(self) -> Any:
+        """Sums of transitions, equations of motion checked."""
+        return self.transitions.run(self.qpos, self.qvel, self.ctrl)
+
+    def records(self) -> list[Dynamics]:
+        """The same, made into records on the processor."""
+        from sim.record_sums import record_sums
+
+        sums, kept = self.sums(), []
+        for row in range(len(self.qpos)):
+            origin = Origin(name=str(row), clip="bench")
+            kept += record_sums(self.humanoid, sums, origin, environment=row, config=_RECORDING)[0]
+        return kept
+
+    def by_mujoco(self) -> np.ndarray:
+        """Last positions of the first environments by `mujoco_cpu`."""
+        backend, few = MujocoCpu(self.humanoid), slice(min(_COMPARED, len(self.qpos)))
+        backend.reset(self.qpos[few], self.qvel[few])
+        return backend.rollout(self.ctrl[few]).qpos[:, -1]
+
+
+def bare_step(loop: Any) -> Callable[[], None]:
+    """One engine step of a loop's model and data, as a graph on a GPU."""
+    import mujoco_warp
+    import warp as wp
+
+    def step() -> None:
+        with wp.ScopedDevice(loop.device):
+            mujoco_warp.step(loop.model, loop.data)
+
+    if not loop.device.is_cuda:
+        return step
+    step()
+    with wp.ScopedDevice(loop.device), wp.ScopedCapture() as capture:
+        mujoco_warp.step(loop.model, loop.data)
+    return lambda: wp.capture_launch(capture.graph)
+
+
+def measure_worlds(cfg: WarpBench, device: str, worlds: int, transitions: int, machine: Machine) -> list[Row]:
+    """Rows of one number of environments."""
+    work = ManyWorlds(device, worlds, transitions)
+    expected = work.by_mujoco()
+
+    def agree(found: np.ndarray) -> None:
+        error = np.abs(found[: len(expected)] - expected).max()
+        assert error < 1e-4, f"positions differ from mujoco_cpu by {error}"
+
+    def check_sums() -> None:
+        sums = work.sums()
+        agree(sums.qpos[:, -1])
+        assert np.all(sums.valid_substeps == work.substeps), f"not sound: {set(sums.warnings)}"
+        assert sums.closure.max() < FLOAT32_CLOSURE, f"equations of motion close to {sums.closure.max()} only"
+
+    def check_records() -> None:
+        kept = work.records()
+        assert [item.num_frames for item in kept] == [transitions + 1] * worlds, "a stretch was cut"
+
+    rate = 1.0 / work.humanoid.config.substep
+    case = Case(
+        kernel="warp", name=f"stand_{worlds}_worlds_at_{rate:.0f}Hz", items=work.substeps * worlds, unit="substeps"
+    )
+    contenders = [
+        Contender(impl="bare mujoco_warp.step", run=work.bare, check=lambda: agree(work.bare()), is_rival=True),
+        Contender(impl="every substep returned", run=work.trace, check=lambda: agree(work.trace())),
+        Contender(impl="sums of transitions, checked", run=work.sums, check=check_sums),
+        Contender(impl="records of them", run=work.records, check=check_records),
+    ]
+    # each waits for the device at its end: its result is on the host
+    contenders = [Contender(**{**vars(item), "is_capturable": False}) for item in contenders]
+    return measure(case, contenders, machine=machine, rounds=cfg.rounds)
+
+
+def measure_search(cfg: WarpBench, device: str, samples: int, machine: Machine) -> list[Row]:
+    """Rows of so many roll-outs of the search: 0.4 s of the embedded walk, 3000 residuals each."""
+    import torch
+
+    from sim.imitation.tracker.search import Tracker
+    from sim.imitation.tracker.solve import followed_reference
+    from sim.imitation.tracker.warp_search import WarpTracker
+    from sim.work_items import list_clips
+
+    humanoid = make_humanoid(make_body(Subject(name="default")))
+    [motion] = list_clips(["embedded/walk"])[0].motions(humanoid.body)
+    reference, search = followed_reference(humanoid, motion), SearchConfig(planning_sweeps=0, samples=samples)
+    tracker, plain = WarpTracker(humanoid, *reference, search, device=device), Tracker(humanoid, *reference, search)
+    window, moment = tracker._window(2, search), tracker.reference_moment(2)
+    plans = 0.05 * np.random.default_rng(0).standard_normal((samples, window.knots, len(tracker.columns)))
+    place = "cpu" if device == "cpu" else "cuda"
+    held = torch.zeros(len(tracker.columns), device=place)
+    offered = torch.as_tensor(plans, dtype=torch.float32, device=place)
+
+    def costs() -> np.ndarray:
+        return tracker.evaluate(moment, held, offered, window, search)[1].cpu().numpy()
+
+    def check() -> None:
+        expected = plain._evaluate(moment, held.cpu().numpy(), plans[:_COMPARED], window, search).cost
+        error = np.abs(costs()[:_COMPARED] / expected - 1.0).max()
+        assert error < 0.02, f"costs differ from the processor's by {error:.1%}"
+
+    costs()  # allocates
+    loop = tracker._rollouts_of(samples).loop
+    step = bare_step(loop)
+
+    def bare() -> np.ndarray:
+        for _ in range(window.steps):
+            step()
+        return loop.data.qpos.numpy()
+
+    case = Case(kernel="warp", name=f"search_{samples}_rollouts", items=samples * window.steps, unit="substeps")
+    contenders = [
+        Contender(impl="roll-outs and residuals", run=costs, check=check, is_capturable=False),
+        Contender(impl="bare mujoco_warp.step", run=bare, check=lambda: None, is_rival=True, is_capturable=False),
+    ]
+    return measure(case, contenders, machine=machine, rounds=cfg.rounds)
+
+
+def main(cfg: WarpBench) -> list[Row]:
+    """Measure, print and keep the rows."""
+    device = cfg.device or _gpu_if_any()
+    is_gpu = device != "cpu"
+    if is_gpu:
+        from bench.cuda import measure_cuda
+
+        machine = measure_cuda()
+    else:
+        machine = measure_machine(threads=1)
+    worlds = cfg.worlds or ((1, 16, 256, 1024, 4096, 8192) if is_gpu else (1, 8, 32))
+    rows: list[Row] = []
+    for count in worlds:
+        measured = measure_worlds(cfg, device, count, cfg.transitions or (8 if is_gpu else 1), machine)
+        print(table(measured))
+        shares = [f"{row.impl} {measured[0].median_s / row.median_s:.1%}" for row in measured[1:]]
+        print(f"of bare stepping: {', '.join(shares)}\n")
+        rows += measured
+    for samples in ((1024, 4096) if is_gpu else (28,)) if cfg.search else ():
+        measured = measure_search(cfg, device, samples, machine)
+        print(table(measured) + "\n")
+        rows += measured
+    if cfg.save:
+        append_rows(rows)
+    return rows
+
+
+def _gpu_if_any() -> str:
+    find_device("cpu")
+    import warp as wp
+
+    return "cuda" if wp.get_cuda_device_count() else "cpu"
+
+
+def run() -> None:
+    """The command line."""
+    import tyro
+
+    main(tyro.cli(WarpBench, description=__doc__))
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("bench_warp", run))
