@@ -99,4 +99,7 @@ def device_model(model: mujoco.MjModel, device: Any) -> Any:
     except NotImplementedError as error:
         raise ValueError(f"model: mujoco_warp cannot simulate it: {error}") from error
     placed.opt.warn_overflow = 0
+    if device.is_cuda and not wp.is_conditional_graph_supported():
+        # a driver before CUDA 12.4: the solver then makes all its iterations, converged or not
+        placed.opt.graph_conditional = False
     return placed

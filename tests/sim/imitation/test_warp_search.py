@@ -113,7 +113,7 @@ def test_controls_are_those_of_the_processor(trackers):
 
 
 def test_what_is_planned_on_the_device_is_executed_and_replayed_bit_for_bit(standing, sway):
-    search = SearchConfig(samples=6, rounds=1, knots=3)
+    search = SearchConfig(samples=2, rounds=1, knots=2, damping=(0.1,), width_scale=0.2)
     solution = solve(standing, sway, seed=3, search=search, planner="cpu")
     assert solution.is_complete
     assert solution.search["planner"] == "mujoco_warp on cpu"
