@@ -167,8 +167,9 @@ def measure_search(cfg: WarpBench, device: str, samples: int, machine: Machine) 
 
     humanoid = make_humanoid(make_body(Subject(name="default")))
     [motion] = list_clips(["embedded/walk"])[0].motions(humanoid.body)
-    reference, search = followed_reference(humanoid, motion), SearchConfig(planning_sweeps=0, samples=samples)
-    tracker, plain = WarpTracker(humanoid, *reference, search, device=device), Tracker(humanoid, *reference, search)
+    followed, search = followed_reference(humanoid, motion), SearchConfig(planning_sweeps=0, samples=samples)
+    plain = Tracker(humanoid, followed.reference, followed.base, search)
+    tracker = WarpTracker(humanoid, followed.reference, followed.base, search, device=device)
     window, moment = tracker._window(2, search), tracker.reference_moment(2)
     plans = 0.05 * np.random.default_rng(0).standard_normal((samples, window.knots, len(tracker.columns)))
     place = "cpu" if device == "cpu" else "cuda"

@@ -25,8 +25,9 @@ SEARCH = SearchConfig(samples=6, rounds=1, planning_sweeps=0)
 
 @pytest.fixture(scope="module")
 def trackers(standing, sway):
-    reference = followed_reference(standing, sway)
-    return Tracker(standing, *reference, SEARCH), WarpTracker(standing, *reference, SEARCH, device="cpu")
+    followed = followed_reference(standing, sway)
+    plain = Tracker(standing, followed.reference, followed.base, SEARCH)
+    return plain, WarpTracker(standing, followed.reference, followed.base, SEARCH, device="cpu")
 
 
 def disturbed_states(tracker, window, count, rng):
