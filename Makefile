@@ -89,6 +89,6 @@ $(PY):
 	fi
 
 $(STAMP): pyproject.toml constraints.txt | $(PY)
-	@echo "Installing into $(VENV) (a few minutes and 3.1 GB the first time)"
+	@echo "Installing into $(VENV) (a few minutes and 3.5 GB the first time)"
 	$(PY) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$(EXTRAS)]"
 	touch $@
