@@ -119,7 +119,8 @@ def bare_step(loop: Any) -> Callable[[], None]:
     step()
     with wp.ScopedDevice(loop.device), wp.ScopedCapture() as capture:
         mujoco_warp.step(loop.model, loop.data)
-    return lambda: wp.capture_launch(capture.graph)
+    graph: Any = capture.graph
+    return lambda: wp.capture_launch(graph)
 
 
 def measure_worlds(cfg: WarpBench, device: str, worlds: int, transitions: int, machine: Machine) -> list[Row]:
