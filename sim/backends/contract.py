@@ -17,7 +17,7 @@ from sim.humanoid import NUM_QPOS, NUM_QVEL, Humanoid
 
 FLOAT32_CLOSURE = 1e-3
 """Bound on the residual of the equations of motion of an engine that computes in float32 [body weights]: sound substeps stay
-below 2e-4, mostly at 1e-5 (150 and 480 Hz), where float64 reaches 1e-13. Set `RecordConfig.max_closure` to it for such a trace."""
+below 2e-4, mostly at 1e-5 (150 and 480 Hz), float64 reaches 1e-13. `RecordConfig.max_closure` takes it for such a trace."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
