@@ -87,9 +87,13 @@ class CachedShard(Shard):
             if path.is_file() and hash_file(path) != self.hash_of(name):
                 _log.warning("%s: has changed and is fetched again when it is needed", path)
                 path.unlink(missing_ok=True)
-        with ThreadPoolExecutor(len(names)) as pool:
-            complaints = list(pool.map(self._compare, names))
+        with ThreadPoolExecutor(len(names) + 1) as pool:
+            complaints = list(pool.map(self._compare, [MANIFEST, *names]))
         return self._wrong_content() + [complaint for complaint in complaints if complaint]
+
+    def hash_of(self, name: str) -> str:
+        """As `Shard`; the manifest's own is in the mark, by which the cache is ordered."""
+        return self.path.parent.name if name == MANIFEST else super().hash_of(name)
 
     def _compare(self, name: str, take: Callable[[bytes], object] = len) -> str:
         """Read a file of the store to its end, handing on its bytes; what is wrong with it, or empty."""
