@@ -148,32 +148,98 @@ def yxzw(value: Lanes) -> Lanes:
     return value[[1, 0, 2, 3]]
 
 
-def _join(*order: int) -> Callable[..., Any]:
+def _merge(*order: int) -> Callable[..., Any]:
+    """The same shuffle of each four lanes of two registers; 4 to 7 mean the second one's."""
+
     def build(_: Any, first: Any, second: Any) -> Any:
+        count = first.count
+        places = [start + lane % 4 + (count if lane >= 4 else 0) for start in range(0, count, 4) for lane in order]
+
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.shuffle_vector(*values, ir.Constant(ir.VectorType(INT32, 4), order))
+            return builder.shuffle_vector(*values, ir.Constant(ir.VectorType(INT32, count), places))
 
         return first(first, first), generate
 
     return build
 
 
-@compiled_as(_join(0, 1, 2, 4))
+def _fours(*values: Lanes) -> list[np.ndarray]:
+    return [value.reshape(-1, 4) for value in values]
+
+
+@compiled_as(_merge(0, 1, 2, 4))
 def xyz_x(first: Lanes, second: Lanes) -> Lanes:
-    """Lanes 0, 1, 2 of the first, 0 of the second: with the next two, four points packed into three registers."""
-    return np.concatenate([first[:3], second[:1]])
+    """Of each four lanes 0, 1, 2 of the first, 0 of the second: with the next two, four points in three registers."""
+    one, two = _fours(first, second)
+    return np.hstack([one[:, :3], two[:, :1]]).reshape(-1)
 
 
-@compiled_as(_join(1, 2, 4, 5))
+@compiled_as(_merge(1, 2, 4, 5))
 def yz_xy(first: Lanes, second: Lanes) -> Lanes:
-    """Lanes 1, 2 of the first, 0, 1 of the second."""
-    return np.concatenate([first[1:3], second[:2]])
+    """Of each four lanes 1, 2 of the first, 0, 1 of the second."""
+    one, two = _fours(first, second)
+    return np.hstack([one[:, 1:3], two[:, :2]]).reshape(-1)
 
 
-@compiled_as(_join(2, 4, 5, 6))
+@compiled_as(_merge(2, 4, 5, 6))
 def z_xyz(first: Lanes, second: Lanes) -> Lanes:
-    """Lane 2 of the first, lanes 0, 1, 2 of the second."""
-    return np.concatenate([first[2:3], second[:3]])
+    """Of each four lane 2 of the first, lanes 0, 1, 2 of the second."""
+    one, two = _fours(first, second)
+    return np.hstack([one[:, 2:3], two[:, :3]]).reshape(-1)
+
+
+@compiled_as(_merge(0, 2, 4, 6))
+def even_lanes(first: Lanes, second: Lanes) -> Lanes:
+    """Of each four lanes 0, 2 of the first, 0, 2 of the second: with `odd_lanes`, sums within registers."""
+    one, two = _fours(first, second)
+    return np.hstack([one[:, ::2], two[:, ::2]]).reshape(-1)
+
+
+@compiled_as(_merge(1, 3, 5, 7))
+def odd_lanes(first: Lanes, second: Lanes) -> Lanes:
+    """Of each four lanes 1, 3 of the first, 1, 3 of the second."""
+    one, two = _fours(first, second)
+    return np.hstack([one[:, 1::2], two[:, 1::2]]).reshape(-1)
+
+
+def _build_both(_: Any, low: Any, high: Any) -> Any:
+    lanes = LanesType(low.dtype, 8)
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.shuffle_vector(*values, ir.Constant(ir.VectorType(INT32, 8), list(range(8))))
+
+    return lanes(low, low), generate
+
+
+@compiled_as(_build_both)
+def both(low: Lanes, high: Lanes) -> Lanes:
+    """Two registers of four as one of eight."""
+    return np.concatenate([low, high])
+
+
+def _half(start: int) -> Callable[..., Any]:
+    def build(_: Any, value: Any) -> Any:
+        lanes = LanesType(value.dtype, 4)
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            places = ir.Constant(ir.VectorType(INT32, 4), list(range(start, start + 4)))
+            return builder.shuffle_vector(*values, *values, places)
+
+        return lanes(value), generate
+
+    return build
+
+
+@compiled_as(_half(0))
+def low_half(value: Lanes) -> Lanes:
+    """The first four of eight."""
+    return value[:4]
+
+
+@compiled_as(_half(4))
+def high_half(value: Lanes) -> Lanes:
+    """The last four of eight."""
+    return value[4:]
 
 
 def _converted(value: Any, dtype: types.Float) -> tuple[Any, Callable[..., Any]]:

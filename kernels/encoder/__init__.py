@@ -17,6 +17,7 @@ from kernels.encoder.reference import LayerWeights, PooledWeights
 
 BACKENDS = (
     Backend(name="triton", module="triton_gpu", devices=("cuda",), requires=("triton",)),
+    Backend(name="numba", module="numba_cpu", requires=("numba",)),
     Backend(name="folded", module="folded", devices=("cpu", "cuda")),
     Backend(name="reference", module="reference", devices=("cpu", "cuda")),
 )

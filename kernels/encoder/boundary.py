@@ -13,6 +13,8 @@ from kernels._dispatch import Backend
 
 FUSED_DTYPES = (torch.float32, torch.bfloat16)
 """What the fused GPU kernels take; `auto` leaves them out for another dtype, and where there is dropout."""
+_DTYPES = {"triton": FUSED_DTYPES, "numba": (torch.float32,)}
+"""Of backends that do not take every dtype."""
 
 
 def able_backends(backends: tuple[Backend, ...], name: str, dtype: torch.dtype, dropout: float) -> tuple[Backend, ...]:
@@ -22,7 +24,7 @@ def able_backends(backends: tuple[Backend, ...], name: str, dtype: torch.dtype, 
     if name != "auto":
         return backends
     able = [b for b in backends if dropout == 0.0 or b.name == "reference"]
-    return tuple(b for b in able if dtype in FUSED_DTYPES or b.name != "triton")
+    return tuple(b for b in able if dtype in _DTYPES.get(b.name, (dtype,)))
 
 
 def check_tokens(tokens: Tensor, mask: Tensor, like: Tensor, features: int, *, validate: bool) -> None:

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels.encoder.block_threads import over_blocks
+from kernels.encoder.pooling import TORCH, Pooling
 from kernels.encoder.reference import LAYER_NORM_EPS
 
 BLOCK_BYTES = 4 << 20
@@ -103,7 +104,7 @@ class _Layer(NamedTuple):
     read: Tensor
     """(B, H, F)."""
     weight: Tensor
-    """Softmax weights, (B, H, M)."""
+    """Softmax weights, as the pooling keeps them."""
     pooled: Tensor
     """(B, H·F)."""
     second: Tensor
@@ -127,7 +128,12 @@ class _Last(NamedTuple):
 
 
 def encode_stack(
-    groups: Sequence[tuple[Tensor, Tensor]], start: Tensor, read: Tensor, maps: StackMaps, num_heads: int
+    groups: Sequence[tuple[Tensor, Tensor]],
+    start: Tensor,
+    read: Tensor,
+    maps: StackMaps,
+    num_heads: int,
+    pooling: Pooling = TORCH,
 ) -> Tensor:
     """Features of all windows in the order of the groups, shape (B, D); once differentiable.
 
@@ -137,14 +143,19 @@ def encode_stack(
         read: Read vectors of every window there, (H·F,).
         maps: The rest of the stack.
         num_heads: Attention heads H.
+        pooling: How tokens are read.
     """
     tokens, masks = [group[0] for group in groups], [group[1] for group in groups]
     inputs = (start, read, *maps.tensors(), *tokens)
     if torch.is_grad_enabled() and any(value.requires_grad for value in inputs):
-        return _Stack.apply(masks, num_heads, *inputs)
+        return _Stack.apply(masks, num_heads, pooling, *inputs)
     layers = maps.layers()
     blocks = _blocks(tokens, masks)
-    return _joined(over_blocks(lambda block: _forward(*block, start, read, maps, layers, num_heads, None)[0], blocks))
+
+    def work(block: tuple[Tensor, Tensor | None]) -> Tensor:
+        return _forward(*block, start, read, maps, layers, num_heads, pooling, None)[0]
+
+    return _joined(over_blocks(work, blocks))
 
 
 def _joined(features: list[Tensor]) -> Tensor:
@@ -185,11 +196,11 @@ def _forward(
     maps: StackMaps,
     layers: Sequence[_Maps],
     num_heads: int,
+    pooling: Pooling,
     saved: list[_Layer] | None,
 ) -> tuple[Tensor, _Last]:
     """Features (B, D) of a block and its last norm; what else its backward needs is appended to `saved`."""
     batch, _, features = tokens_BMF.shape
-    turned_BFM = tokens_BMF.transpose(1, 2)
     state, read_BHF = start.expand(batch, -1), read.view(num_heads, features).expand(batch, -1, -1)
     for index, layer in enumerate(layers):
         gain, offset = layer.norm_weight.unbind(), layer.norm_bias.unbind()
@@ -198,19 +209,15 @@ def _forward(
             first = torch.addmm(layer.self_bias, state, layer.self_map.T)
             state, first_mean, first_inverse = _norm(first, gain[0], offset[0])
             read_BHF = torch.addmm(layer.read_bias, state, layer.read_map.T).view(batch, num_heads, features)
-        if bias_B1M is None:
-            score_BHM = torch.bmm(read_BHF, turned_BFM)
-        else:
-            score_BHM = torch.baddbmm(bias_B1M, read_BHF, turned_BFM)
-        weight_BHM = torch.softmax(score_BHM, dim=-1)
-        pooled = torch.bmm(weight_BHM, tokens_BMF).view(batch, -1)
+        kept, pooled = pooling.forward(read_BHF, tokens_BMF, bias_B1M, saved is not None)
+        pooled = pooled.view(batch, -1)
         second = torch.addmm(state, pooled, layer.write_map.T)
         middle, second_mean, second_inverse = _norm(second, gain[1], offset[1])
         hidden = torch.addmm(layer.ff_in_bias, middle, layer.ff_in_weight.T).relu_()
         third = torch.addmm(middle, hidden, layer.ff_out_weight.T)
         out, third_mean, third_inverse = _norm(third, gain[2], offset[2])
         if saved is not None:
-            saved.append(_Layer(before, first, first_mean, first_inverse, state, read_BHF, weight_BHM, pooled, second,
+            saved.append(_Layer(before, first, first_mean, first_inverse, state, read_BHF, kept, pooled, second,
                                 second_mean, second_inverse, middle, hidden, third, third_mean, third_inverse))  # fmt: skip
         state = out
     out, mean, inverse = _norm(state, maps.last_weight, maps.last_bias)
@@ -221,18 +228,18 @@ class _Stack(torch.autograd.Function):
     """All blocks of all groups."""
 
     @staticmethod
-    def forward(ctx: Any, masks: Sequence[Tensor], num_heads: int, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, masks: Sequence[Tensor], num_heads: int, pooling: Pooling, *inputs: Tensor) -> Tensor:
         start, read, maps, tokens = _parts(inputs)
         layers = maps.layers()
 
         def work(block: tuple[Tensor, Tensor | None]) -> tuple[Tensor, list[Tensor]]:
             saved: list[_Layer] = []
-            features, last = _forward(*block, start, read, maps, layers, num_heads, saved)
+            features, last = _forward(*block, start, read, maps, layers, num_heads, pooling, saved)
             return features, [value for record in (*saved, last) for value in record]
 
         done = over_blocks(work, _blocks(tokens, masks))
         ctx.save_for_backward(*inputs, *(value for _, saved in done for value in saved))
-        ctx.num_inputs = len(inputs)
+        ctx.num_inputs, ctx.pooling = len(inputs), pooling
         return _joined([features for features, _ in done])
 
     # What is saved carries no graph, so a second derivative would be wrong: the decorator refuses it. It also hides the
@@ -246,7 +253,7 @@ class _Stack(torch.autograd.Function):
         inputs = tuple(itertools.islice(saved, ctx.num_inputs))
         _, _, maps, tokens = _parts(inputs)
         first_tokens = len(inputs) - len(tokens)
-        needed = ctx.needs_input_grad[2 + first_tokens :]
+        needed = ctx.needs_input_grad[3 + first_tokens :]
         token_grads = [torch.zeros_like(x) if is_needed else None for x, is_needed in zip(tokens, needed)]
         blocks, at = [], 0
         for group, group_grad in zip(tokens, token_grads):
@@ -260,14 +267,14 @@ class _Stack(torch.autograd.Function):
 
         def work(block: tuple[Tensor, Tensor, Tensor | None, list[_Layer], _Last]) -> list[Tensor]:
             grads = [torch.zeros_like(value) for value in inputs[:first_tokens]]
-            _backward(*block, maps, *_parts(grads)[:3])
+            _backward(*block, ctx.pooling, maps, *_parts(grads)[:3])
             return grads
 
         first, *rest = over_blocks(work, blocks)
         for grads in rest:
             for total, value in zip(first, grads):
                 total.add_(value)
-        return None, None, *first, *token_grads
+        return None, None, None, *first, *token_grads
 
 
 def _parts(inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor, StackMaps, Sequence[Tensor]]:
@@ -282,6 +289,7 @@ def _backward(
     token_grad: Tensor | None,
     saved: list[_Layer],
     last: _Last,
+    pooling: Pooling,
     maps: StackMaps,
     start_grad: Tensor,
     read_grad: Tensor,
@@ -313,7 +321,7 @@ def _backward(
         )
         torch.mm(grad.T, kept.pooled, out=out.write_map)
         pooled_grad = torch.mm(grad, own.write_map).view(shape)
-        looked = _pool_backward(pooled_grad, tokens_BMF, kept, token_grad).view(shape[0], -1)
+        looked = pooling.backward(pooled_grad, tokens_BMF, kept.weight, kept.read, token_grad).view(shape[0], -1)
         if index == 0:
             torch.sum(grad, dim=0, out=start_grad)
             torch.sum(looked, dim=0, out=read_grad)
@@ -334,17 +342,3 @@ def _norm_backward(
     return torch.ops.aten.native_layer_norm_backward(
         grad, total, (total.shape[1],), mean, inverse, weight, bias, (True, True, True)
     )
-
-
-def _pool_backward(grad_BHF: Tensor, tokens_BMF: Tensor, kept: _Layer, token_grad: Tensor | None) -> Tensor:
-    """Gradient (B, H, F) of the read vectors.
-
-    Given dp: da_hm = dp_h . x_m, ds = the softmax's gradient of da, dr_h = sum_m ds_hm x_m and, only where the tokens
-    need one, dx_m += sum_h (a_hm dp_h + ds_hm r_h).
-    """
-    slope_BHM = torch.bmm(grad_BHF, tokens_BMF.transpose(1, 2))
-    slope_BHM = torch.ops.aten._softmax_backward_data(slope_BHM, kept.weight, -1, slope_BHM.dtype)
-    if token_grad is not None:
-        token_grad.baddbmm_(kept.weight.transpose(1, 2), grad_BHF)
-        token_grad.baddbmm_(slope_BHM.transpose(1, 2), kept.read)
-    return torch.bmm(slope_BHM, tokens_BMF)
