@@ -1,10 +1,11 @@
 """Both encoders at the paper's batch of 2400 windows: forward, and a training step with clipping and AdamW.
 
-CPU, float32: the folded pooling encoder beside the unfolded eager one and beside `nn.TransformerDecoder` with the same weights,
-which is what the released ImDy code calls. CUDA, bfloat16: the fused kernels beside eager torch, torch.compile and eager torch
-replayed as a CUDA graph; inference with parameters folded or packed once, a training step with all of it. The loss is the mean
-square of the features against a fixed target. A training step on CUDA begins with making its windows from recorded frames on
-the device (`kernels.windows`), for everyone alike; on the CPU it begins with tokens.
+CPU, float32: the folded pooling encoder, compiled and in plain torch, beside the unfolded eager one and beside
+`nn.TransformerDecoder` with the same weights, which is what the released ImDy code calls. CUDA, bfloat16: the fused kernels
+beside eager torch, torch.compile and eager torch replayed as a CUDA graph; inference with parameters folded or packed once, a
+training step with all of it. The loss is the mean square of the features against a fixed target. A training step on CUDA
+begins with making its windows from recorded frames on the device (`kernels.windows`), for everyone alike; on the CPU it begins
+with tokens.
 """
 
 from __future__ import annotations
@@ -66,8 +67,10 @@ def contests(device: str) -> Iterator[tuple[Case, list[Contender]]]:
         reference=lambda x, m, w: encoder.encode(x, m, w, backend="reference"),
     )  # fmt: skip
     if device == "cpu":
-        folded: Forward = lambda x, m, w: encoder.encode(x, m, w, backend="folded")  # noqa: E731
-        forwards = {"folded": folded, "eager": pooled.reference, "nn.TransformerDecoder": decode_with_pytorch}
+        own: dict[str, Forward] = {
+            name: functools.partial(encoder.encode, backend=name) for name in ("numba", "folded")
+        }
+        forwards = {**own, "eager": pooled.reference, "nn.TransformerDecoder": decode_with_pytorch}
         yield _forward_contest(pooled, forwards, rivals=("eager", "nn.TransformerDecoder"))
         yield _training_contest(pooled, forwards, rivals=("eager", "nn.TransformerDecoder"))
         return

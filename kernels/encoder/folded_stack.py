@@ -29,7 +29,7 @@ from kernels.encoder.block_threads import over_blocks
 from kernels.encoder.pooling import TORCH, Pooling
 from kernels.encoder.reference import LAYER_NORM_EPS
 
-BLOCK_BYTES = 4 << 20
+BLOCK_BYTES = 5 << 20
 """Most tokens of a block on a CPU; elsewhere a group is one block."""
 _BLOCKS_AT_ONCE = 4
 """A group larger than a block is cut into a multiple of these, so that so many threads end together."""

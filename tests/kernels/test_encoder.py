@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from kernels.encoder import PooledWeights, encode, encode_groups, folded, reference
 from kernels.encoder.cases import CASES, TEST_CASES, Case, make_tokens, make_weights, parameters, with_parameters
+from kernels.encoder.compiled_stack import encode_compiled
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
 """Largest absolute difference between backends: outputs are layer-normalised, so of order one; a few hundred
@@ -85,6 +86,80 @@ def test_folded_equals_reference_in_value_and_in_every_gradient(case: Case, dtyp
     for expected, actual in zip(*gradients, strict=True):
         scale = max(1.0, float(expected.abs().max()))
         assert (expected - actual).abs().max() <= 10 * TOLERANCE[dtype] * scale
+
+
+@pytest.mark.parametrize("heads", [1, 3, 4, 6])
+@pytest.mark.parametrize("features", [5, 8, 13])
+@pytest.mark.parametrize("is_masked", [False, True])
+def test_the_compiled_encoder_equals_the_reference_at_any_size(heads: int, features: int, is_masked: bool) -> None:
+    """Inference, features and gradients of training with and without those of the tokens; rows that fill no register."""
+    case = Case(
+        name="odd", batch=37, markers=6 + heads % 2, features=features, width=12 * (1 + heads % 2), heads=heads, ff=21,
+        layers=2, is_ragged=is_masked,
+    )  # fmt: skip
+    weights, (tokens, mask) = make_weights(case), make_tokens(case)
+    direction = torch.randn(case.batch, case.width, generator=torch.Generator().manual_seed(3))
+
+    def everything(backend: str, has_token_grad: bool) -> list[Tensor]:
+        leaves = [value.clone().requires_grad_() for value in parameters(weights)]
+        x = tokens.clone().requires_grad_(has_token_grad)
+        output = encode(x, mask, with_parameters(weights, leaves), backend=backend)
+        return [output.detach(), *torch.autograd.grad((output * direction).sum(), [*leaves, *[x] * has_token_grad])]
+
+    for has_token_grad in (False, True):
+        for expected, actual in zip(
+            everything("reference", has_token_grad), everything("numba", has_token_grad), strict=True
+        ):
+            assert (expected - actual).abs().max() <= 1e-4 * max(1.0, float(expected.abs().max()))
+    expected = encode(tokens, mask, weights, backend="reference")
+    assert (encode(tokens, mask, weights, backend="numba") - expected).abs().max() <= 1e-5
+
+
+def test_the_compiled_encoder_gives_nan_for_nan_and_only_there() -> None:
+    """A window without a token, and one whose present token is NaN; what an absent token holds has no influence."""
+    case = next(case for case in CASES if case.name == "prime")
+    weights, (tokens, mask) = make_weights(case), make_tokens(case)
+    expected = encode(tokens, mask, weights, backend="reference")
+    mask[2], mask[4, 0], mask[5, 1] = False, True, False
+    tokens[4, 0, 3], tokens[5, 1] = torch.nan, 1e30
+    missing = encode(tokens, mask, weights, backend="reference")
+    for weights_ in (weights, _leaves(weights)):
+        found = encode(tokens, mask, weights_, backend="numba").detach()
+        assert found[[2, 4]].isnan().all()
+        rest = [window for window in range(case.batch) if window not in (2, 4)]
+        assert (found[rest] - missing[rest]).abs().max() < 1e-5
+    assert not expected.isnan().any()
+
+
+def _leaves(weights: PooledWeights) -> PooledWeights:
+    return with_parameters(weights, [value.clone().requires_grad_() for value in parameters(weights)])
+
+
+def test_no_bit_of_the_compiled_encoder_depends_on_the_number_of_threads() -> None:
+    """Nor on which windows stand beside each other."""
+    case = dataclasses.replace(next(case for case in CASES if case.name == "prime"), batch=700)
+    once, (tokens, mask) = folded.fold(make_weights(case)), make_tokens(case)  # folding has torch's own threads
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            found.append(encode_compiled([(tokens, mask)], once))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*found)
+    alone = encode_compiled([(tokens[:33], mask[:33]), (tokens[600:], mask[600:])], once)
+    assert torch.equal(alone, torch.cat([found[0][:33], found[0][600:]]))
+
+
+def test_the_compiled_encoder_is_for_float32() -> None:
+    """A named backend refuses what it cannot do; `auto` takes another."""
+    weights = make_weights(TINY, dtype=torch.float64)
+    tokens, mask = make_tokens(TINY, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"weights: expected torch\.float32 for backend='numba', got torch\.float64"):
+        encode(tokens, mask, weights, backend="numba")
+    with pytest.raises(ValueError, match=r"dropout: expected 0 for the compiled encoder, got 0\.1"):
+        encode(tokens, mask, weights, backend="numba", dropout=0.1)
+    assert encode(tokens, mask, weights).dtype == torch.float64
 
 
 @pytest.mark.parametrize("module", [reference, folded], ids=["reference", "folded"])

@@ -5,12 +5,18 @@ import numpy as np
 import pytest
 
 from kernels import _streaming
+from kernels._lane_exponential import exponential
 from kernels._lane_memory import finish_stores, load_3, load_4, load_8, prefetch, put, put_2, put_3, store, take
 from kernels._lanes import (
     as_in,
+    both,
+    even_lanes,
+    high_half,
     is_finite,
     lane,
+    low_half,
     multiply_add,
+    odd_lanes,
     pack_4,
     spread_4,
     spread_8,
@@ -42,6 +48,9 @@ def _use_all(flat: np.ndarray, out: np.ndarray) -> float:
     store(out, 34, xyz_x(low, high))
     store(out, 38, yz_xy(low, high))
     store(out, 42, z_xyz(low, high))
+    eight, next_eight = load_8(flat, 0), load_8(flat, 1)
+    store(out, 49, even_lanes(eight, next_eight) + odd_lanes(eight, next_eight))
+    store(out, 57, both(high_half(next_eight), low_half(next_eight)))
     put(out, 46, is_finite(low))
     put(out, 47, is_finite(load_4(flat, 6)))
     prefetch(flat, -1000)
@@ -55,12 +64,33 @@ def test_every_register_function_does_what_it_says(dtype: str) -> None:
     """Worked by hand on 0 to 9, the last one NaN; numbers behind the last that is written stay as they are."""
     flat = np.arange(10.0).astype(dtype)
     flat[9] = np.nan
-    out = np.full(49, -1.0, dtype)
+    out = np.full(66, -1.0, dtype)
     assert _use_all(flat[:], out) == 5.0
     expected = [1, 2, 3, 8, 6, 8, 4, 10, 0.5, 0, 1, 1.5]  # of the first three a zero is subtracted in the last lane
     expected += [3.0 * value for value in range(2, 9)] + [np.nan, 5, 6, 5, 0, 7, 7, 2, 5, 8, 11, 0, 1, 6, 3]
     expected += [1, 2, 3, 5, 2, 3, 5, 6, 3, 5, 6, 7, 1, 0, -1]
+    expected += [1, 5, 3, 7, 9, 13, 11, 15, 5, 6, 7, 8, 1, 2, 3, 4, -1]
     np.testing.assert_array_equal(out, np.array(expected, dtype))
+
+
+@numba.njit(error_model="numpy")
+def _exponentials(flat: np.ndarray, out: np.ndarray) -> None:
+    for i in range(0, len(flat), 8):
+        store(out, i, exponential(load_8(flat, i)))
+
+
+def test_the_exponential_is_right_to_the_last_places_and_zero_where_numbers_end() -> None:
+    """Against float64, over all of its range; NaN stays, minus infinity is exactly nothing."""
+    given = np.concatenate([np.linspace(-86.99, 88.0, 4088), [0.0, -87.1, -1e30, -np.inf, np.nan, -0.0, 1e-30, -87.0]])
+    given = given.astype(np.float32)
+    found = np.empty_like(given)
+    _exponentials(given, found)
+    exact = np.exp(given.astype(np.float64))
+    special = slice(4088, None)
+    np.testing.assert_array_equal(found[special][[0, 1, 2, 3, 5, 6]], [1, 0, 0, 0, 1, 1])
+    assert np.isnan(found[4092])
+    rest = np.r_[:4088, 4095]
+    assert np.abs(found[rest] / exact[rest] - 1.0).max() < 1.5 * np.finfo(np.float32).eps
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs compilation")
