@@ -13,6 +13,7 @@ Axis legend: B windows, M marker tokens, F features a token, D model width, H he
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numba
 import numpy as np
@@ -64,15 +65,21 @@ def encode_compiled(groups: Sequence[tuple[Tensor, Tensor]], folded: Folded) -> 
     pieces, at = [], 0
     for tokens, mask in groups:
         bias = None if bool(mask.all()) else torch.zeros(mask.shape).masked_fill_(~mask, -torch.inf)
-        arrays = (tokens.shape[1], flat(tokens), flat(bias), features[at : at + len(tokens)].numpy().reshape(-1))
+        arrays = (
+            tokens.shape[1],
+            flat(tokens),
+            None if bias is None else flat(bias),
+            features[at : at + len(tokens)].numpy().reshape(-1),
+        )
         pieces += [
             (first, min(first + _PIECE, len(tokens)), arrays) for first in range(0, len(tokens), _PIECE)
         ]  # fmt: skip
         at += len(tokens)
 
-    def work(piece: tuple[int, int, tuple]) -> None:
+    def work(piece: tuple[int, int, tuple[Any, ...]]) -> None:
         first, last, arrays = piece
-        _encode(first, last, *sizes, *arrays, *constants)
+        arguments: list[Any] = [first, last, *sizes, *arrays, *constants]
+        _encode(*arguments)
 
     over_blocks(work, pieces)
     return features
