@@ -46,8 +46,9 @@ def _pool(read_BHF: Tensor, tokens_BMF: Tensor, bias_B1M: Tensor | None, is_kept
     weight = torch.empty(rows, -(-heads // 4), (markers + 1) // 2 * 2, 4)
     pooled = torch.empty(batch, heads, features)
     attend(
-        batch, markers, features, heads, heads * features, flat(tokens_BMF), flat(read_BHF), None if bias_B1M is None else flat(bias_B1M), None,
-        weight.numpy().reshape(-1), weight[0].numel() if is_kept else 0, pooled.numpy().reshape(-1),
+        batch, markers, features, heads, heads * features, flat(tokens_BMF), flat(read_BHF),
+        None if bias_B1M is None else flat(bias_B1M), None, weight.numpy().reshape(-1), weight[0].numel() if is_kept else 0,
+        pooled.numpy().reshape(-1),
     )  # fmt: skip
     return weight, pooled
 
