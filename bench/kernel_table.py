@@ -1,7 +1,7 @@
 """The table of measured kernels in the README, from the newest rows of `bench/results`: `python -m bench.kernel_table`.
 
-One line an implementation of ours and case: rate, share of the machine's limit, and how many times faster than each rival of
-the same interleaved run.
+One line an implementation of ours and case: rate, share of the machine's limit and of what a bare copy or sum of as many bytes
+reached in the same interleaved run, and how many times faster than each rival of that run.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def newest_run(rows: Sequence[Row]) -> list[Row]:
 def lines(rows: Sequence[Row]) -> list[str]:
     """Lines of one run of one case: ours only, rivals as ratios, the fastest rival first."""
     rivals = sorted((row for row in rows if row.is_rival), key=lambda row: row.median_s)
+    probe = next((row for row in rows if row.impl.startswith(_PROBE)), None)
     made = []
     for row in rows:
         if row.is_rival or row.impl.startswith(_PROBE):
@@ -48,8 +49,16 @@ def lines(rows: Sequence[Row]) -> list[str]:
         ratios = ", ".join(f"{_short(rival.median_s / row.median_s)}x {rival.impl}" for rival in rivals)
         roof = "-" if row.roof_fraction is None else f"{100 * row.roof_fraction:.0f} %"
         rate = f"{_rate(row.items_per_s)} {row.unit}/s"
-        made.append(f"| {row.kernel} | {row.case} | {row.impl} | {rate} | {roof} | {ratios} |")
+        beside = _share_of_probe(row, probe)
+        made.append(f"| {row.kernel} | {row.case} | {row.impl} | {rate} | {roof} | {beside} | {ratios} |")
     return made
+
+
+def _share_of_probe(row: Row, probe: Row | None) -> str:
+    """Time of the memory probe that was timed in turns with it over its own; a dash where arithmetic bounds it."""
+    if probe is None or row.roof_fraction is None or row.roof_fraction * row.median_s > 2.0 * probe.median_s:
+        return "-"
+    return f"{100 * probe.median_s / row.median_s:.0f} %"
 
 
 def table(cfg: TableConfig) -> str:
@@ -58,7 +67,10 @@ def table(cfg: TableConfig) -> str:
     Raises:
         ValueError: A file of rows cannot be read; names file and line.
     """
-    text = ["| kernel | case | implementation | rate | of the roof | against its rivals |", "| - | - | - | - | - | - |"]
+    text = [
+        "| kernel | case | implementation | rate | of the roof | of the probe | against its rivals |",
+        "| - | - | - | - | - | - | - |",
+    ]
     for kernel in cfg.kernel:
         path = cfg.results / f"{kernel}.jsonl"
         rows = read_rows(path) if path.exists() else []

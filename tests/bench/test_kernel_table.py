@@ -19,7 +19,7 @@ def test_a_line_has_the_rate_the_share_of_the_roof_and_the_ratio_to_each_rival(t
     new = [_row("numba", 1e-3), _row("numpy add.at", 0.04), _row("numpy bincount", 5e-3), _row("memory copy", 2e-4)]
     append_rows([*old, *new], tmp_path / "grf.jsonl")
     assert table(TableConfig(results=tmp_path)).splitlines()[2:] == [
-        "| grf | feet | numba | 1 M frames/s | 25 % | 5x numpy bincount, 40x numpy add.at |"
+        "| grf | feet | numba | 1 M frames/s | 25 % | 20 % | 5x numpy bincount, 40x numpy add.at |"
     ]
 
 
@@ -28,7 +28,13 @@ def test_runs_of_other_cases_and_devices_have_lines_of_their_own(tmp_path) -> No
     rows = [_row("numba", 1.0), _row("torch", 1.0, device="cuda"), _row("numba", 2.0, case="full", roof_fraction=None)]
     append_rows(rows, tmp_path / "grf.jsonl")
     found = table(TableConfig(results=tmp_path)).splitlines()[2:]
-    assert len(found) == 3 and found[2] == "| grf | full | numba | 500 frames/s | - |  |"
+    assert len(found) == 3 and found[2] == "| grf | full | numba | 500 frames/s | - | - |  |"
+
+
+def test_what_arithmetic_bounds_has_no_share_of_the_memory_probe(tmp_path) -> None:
+    """Its roof is 0.25 s, of which a copy of its bytes would take a hundredth."""
+    append_rows([_row("numba", 1.0), _row("memory copy", 2.5e-3)], tmp_path / "grf.jsonl")
+    assert table(TableConfig(results=tmp_path)).splitlines()[2] == "| grf | feet | numba | 1 k frames/s | 25 % | - |  |"
 
 
 def test_the_newest_run_ends_where_an_implementation_comes_again_or_the_version_was_another() -> None:
