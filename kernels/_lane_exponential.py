@@ -58,4 +58,4 @@ def exponential(value: Lanes) -> Lanes:
 
     exp(x) = 2^n exp(r), n the integer next to x / ln 2, |r| <= ln 2 / 2.
     """
-    return np.where(value < _LEAST, np.float32(0.0), np.exp(value))
+    return np.where(value < _LEAST, 0.0, np.exp(value.astype(np.float64))).astype(np.float32)
