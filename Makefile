@@ -7,13 +7,16 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-interpreted lint bench bench-record clean distclean
+.PHONY: help env env38 demo test test-interpreted lint bench bench-record clean distclean
 
 VENV ?= .venv
 EXTRAS ?= demo,dev
 PYTHON ?= python3.11 python3.12 python3
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-$(EXTRAS)
+# The worker of Isaac Gym is tested under the Python that it is for.
+PYTHON38 ?= python3.8 $(wildcard $(HOME)/.pyenv/versions/3.8*/bin/python3.8)
+VENV38 := .venv38
 
 JOBS ?= 2
 ARGS ?=
@@ -37,7 +40,7 @@ env: $(STAMP)
 demo: $(STAMP)
 	@$(PY) -m bench.demo $(ARGS)
 
-test: $(STAMP)
+test: $(STAMP) env38
 	@timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --benchmark-disable $(ARGS)
 
 test-interpreted: $(STAMP)
@@ -55,12 +58,26 @@ bench: $(STAMP)
 bench-record: $(STAMP)
 	@$(PY) -m bench.bench_record $(ARGS)
 
+# Where there is no Python 3.8 those tests are skipped, and say so.
+env38:
+	@if [ -e $(VENV38)/.installed ]; then exit 0; fi
+	for python in $(PYTHON38); do
+	  if "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] != (3, 8))' 2>/dev/null; then
+	    echo "Installing numpy and mujoco for Python 3.8 into $(VENV38), to test the worker of Isaac Gym"
+	    "$$python" -m venv --clear $(VENV38)
+	    $(VENV38)/bin/python -m pip install --quiet --disable-pip-version-check numpy==1.24.4 mujoco==3.2.3
+	    touch $(VENV38)/.installed
+	    exit 0
+	  fi
+	done
+	echo "No Python 3.8 among: $(PYTHON38). The tests of the worker of Isaac Gym are skipped."
+
 clean:
 	@rm -rf .pytest_cache .ruff_cache .import_linter_cache .benchmarks build *.egg-info MUJOCO_LOG.TXT
-	find . -path ./.venv -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
+	find . \( -path ./.venv -o -path ./$(VENV38) \) -prune -o -name __pycache__ -type d -print0 | xargs -0 rm -rf
 
 distclean: clean
-	@rm -rf $(VENV)
+	@rm -rf $(VENV) $(VENV38)
 
 # Python 3.11 has a CPU build of torch pinned in constraints.txt. On 3.12 and later the torch that the interpreter already
 # has is used instead (it must match the driver of the machine), so its packages are made visible inside the environment.

@@ -9,7 +9,8 @@ so the reported servo force is not what acted, but
     τ = Sᵀ (f_servo − h·kv·S·q̇̇),   q̇̇ = (v⁺ − v) / h   (servos at their limit: kv = 0).
 
 The servos of a ball joint act along the axes of the child frame, in which the joint velocity is expressed: S picks
-columns of the velocity, and τ of a joint is a vector in the child frame.
+columns of the velocity, and τ of a joint is a vector in the child frame. An engine that is given torques, or measures them, puts
+them into the trace, and they are taken from there.
 
 Axis legend: K substeps, J = 23 joints.
 """
@@ -30,6 +31,8 @@ def acting_torque(humanoid: Humanoid, trace: SubstepTrace, environment: int = 0)
     Returns:
         Torque [N·m], child frame, shape (K, J, 3), float64. Rows from `trace.valid_substeps` on mean nothing.
     """
+    if trace.torque is not None:
+        return trace.torque[environment].astype(np.float64).reshape(-1, NUM_JOINTS, 3)
     torque = np.empty((trace.num_substeps, 3 * NUM_JOINTS))
     limit = humanoid.model.actuator_forcerange
     _subtract_implicit_damping(

@@ -51,6 +51,31 @@ def closure_residual(
     return rows[0], rows[1]
 
 
+def unexplained_forces(humanoid: Humanoid, trace: SubstepTrace, torque: np.ndarray, environment: int = 0) -> np.ndarray:
+    """The residual itself, unscaled, in each substep of one environment.
+
+    Args:
+        humanoid: What was simulated.
+        trace: States and ground contacts.
+        torque: Torque that acted at each joint [N·m], child frame, shape (K, J, 3).
+        environment: Which of the trace's environments.
+
+    Returns:
+        Generalised forces in the engine's column order [N, N·m], shape (K, 75). The torque of a joint is the moment about it of
+        every force on the bodies beyond it that the trace does not hold.
+    """
+    out = np.empty((trace.num_substeps, NUM_QVEL))
+    body = humanoid.body
+    _required_forces(
+        trace.qpos[environment], trace.qvel[environment], trace.ground_force[environment],
+        trace.ground_torque[environment], trace.ground_point[environment], trace.substep, humanoid.quat_address,
+        humanoid.omega_address, _PARENTS, body.offset, body.mass, body.com, body.inertia, humanoid.config.armature,
+        GRAVITY, out,
+    )  # fmt: skip
+    out[:, humanoid.ctrl_dof] -= torque.reshape(trace.num_substeps, -1)
+    return out
+
+
 def inverse_dynamics(humanoid: Humanoid, qpos: np.ndarray, qvel: np.ndarray, qacc: np.ndarray) -> np.ndarray:
     """Generalised forces M(q)·q̇̇ + c(q, q̇) that a motion needs without contact, by the same recursion.
 
@@ -130,6 +155,41 @@ def _scaled_residuals(
         if joints != joints:
             largest_out[0, k] = joints
         largest_out[1, k] = root
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _required_forces(
+    # inputs
+    qpos: np.ndarray,
+    qvel: np.ndarray,
+    ground_force: np.ndarray,
+    ground_torque: np.ndarray,
+    ground_point: np.ndarray,
+    step: float,
+    quat_address: np.ndarray,
+    omega_address: np.ndarray,
+    parents: np.ndarray,
+    offset: np.ndarray,
+    mass: np.ndarray,
+    com: np.ndarray,
+    inertia: np.ndarray,
+    armature: float,
+    gravity: float,
+    # outputs
+    force_out: np.ndarray,
+) -> None:
+    scratch = np.empty((parents.shape[0], 30))
+    qacc = np.empty(qvel.shape[1])
+    force = np.empty(qvel.shape[1])
+    per_step = 1.0 / step
+    for k in range(force_out.shape[0]):
+        for i in range(qacc.shape[0]):
+            qacc[i] = (qvel[k + 1, i] - qvel[k, i]) * per_step
+        _newton_euler(
+            qpos[k], qvel[k], qacc, ground_force[k], ground_torque[k], ground_point[k], quat_address, omega_address,
+            parents, offset, mass, com, inertia, armature, gravity, scratch, force,
+        )  # fmt: skip
+        force_out[k] = force
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")

@@ -255,7 +255,7 @@ def record_stretch(
                     controller=origin.controller,
                     solution=origin.solution,
                     perturbation=origin.perturbation,
-                    flags=origin.flags,
+                    flags=(*origin.flags, *trace.flags),
                 )
             )
             report.kept += stop - start

@@ -53,6 +53,11 @@ class SubstepTrace:
     warmstart: np.ndarray | None
     """State of the contact solver after the last substep, shape (1, 75), for one environment; None for several. Given
     to the next call, two calls give the same bits as one long one."""
+    torque: np.ndarray | None = None
+    """Torque that acted at each servo [N·m], child frame, shape (E, K, 69), where the engine is told or tells it; None where it
+    follows from `servo_force` (`sim.acting_torque`)."""
+    flags: tuple[str, ...] = ()
+    """What the records of this trace must say about the engine, one word each."""
 
     @property
     def num_environments(self) -> int:
