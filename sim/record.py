@@ -14,7 +14,7 @@ Axis legend: K substeps, T frames, P = T - 1 transitions, S substeps of a transi
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -193,6 +193,7 @@ def record(
     """
     config = config or RecordConfig()
     stretch = _TraceStretch(humanoid, trace, environment, config)
+    origin = replace(origin, flags=(*origin.flags, *trace.flags))
     return record_stretch(humanoid, stretch, origin, tracking_error=tracking_error, config=config)
 
 
@@ -255,7 +256,7 @@ def record_stretch(
                     controller=origin.controller,
                     solution=origin.solution,
                     perturbation=origin.perturbation,
-                    flags=(*origin.flags, *trace.flags),
+                    flags=origin.flags,
                 )
             )
             report.kept += stop - start
