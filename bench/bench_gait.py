@@ -166,8 +166,9 @@ def main(cfg: GaitBench) -> list[Row]:
         Contender(impl=f"end to end, {count} threads", run=learner.iterate, check=learner.check)
         for count, learner in learners.items()
     ]
-    rows += measure(case, contenders, machine=machine, rounds=max(3, cfg.rounds // 2))
-    print(table(rows))
+    learned = measure(case, contenders, machine=machine, rounds=max(3, cfg.rounds // 2))
+    print(table(rows), table(learned), sep="\n")
+    rows += learned
     if cfg.save:
         append_rows(rows)
     return rows
