@@ -39,16 +39,11 @@ def closure_residual(
         Largest scaled residual over all 75 rows, and over the 6 rows of the pelvis, each of shape (K,). NaN states give
         NaN.
     """
-    rows = np.empty((2, trace.num_substeps))
-    body = humanoid.body
-    weight = float(body.mass.sum()) * GRAVITY
-    _scaled_residuals(
-        trace.qpos[environment], trace.qvel[environment], torque, trace.ground_force[environment],
-        trace.ground_torque[environment], trace.ground_point[environment], trace.substep, humanoid.quat_address,
-        humanoid.omega_address, _PARENTS, body.offset, body.mass, body.com, body.inertia, humanoid.config.armature,
-        GRAVITY, 1.0 / weight, 1.0 / (weight * body.subject.height), rows,
-    )  # fmt: skip
-    return rows[0], rows[1]
+    weight = float(humanoid.body.mass.sum()) * GRAVITY
+    scaled = np.abs(unexplained_forces(humanoid, trace, torque, environment))
+    scaled[:, :3] *= 1.0 / weight
+    scaled[:, 3:] *= 1.0 / (weight * humanoid.body.subject.height)
+    return scaled.max(axis=1), scaled[:, :6].max(axis=1)
 
 
 def unexplained_forces(humanoid: Humanoid, trace: SubstepTrace, torque: np.ndarray, environment: int = 0) -> np.ndarray:
@@ -98,63 +93,6 @@ def inverse_dynamics(humanoid: Humanoid, qpos: np.ndarray, qvel: np.ndarray, qac
             body.offset, body.mass, body.com, body.inertia, humanoid.config.armature, GRAVITY, scratch, out[k],
         )  # fmt: skip
     return out
-
-
-@numba.njit(cache=True, nogil=True, error_model="numpy")
-def _scaled_residuals(
-    # inputs
-    qpos: np.ndarray,
-    qvel: np.ndarray,
-    torque: np.ndarray,
-    ground_force: np.ndarray,
-    ground_torque: np.ndarray,
-    ground_point: np.ndarray,
-    step: float,
-    quat_address: np.ndarray,
-    omega_address: np.ndarray,
-    parents: np.ndarray,
-    offset: np.ndarray,
-    mass: np.ndarray,
-    com: np.ndarray,
-    inertia: np.ndarray,
-    armature: float,
-    gravity: float,
-    per_force: float,
-    per_torque: float,
-    # outputs
-    largest_out: np.ndarray,
-) -> None:
-    substeps = largest_out.shape[1]
-    num_bodies = parents.shape[0]
-    scratch = np.empty((num_bodies, 30))
-    qacc = np.empty(qvel.shape[1])
-    force = np.empty(qvel.shape[1])
-    per_step = 1.0 / step
-    for k in range(substeps):
-        for i in range(qacc.shape[0]):
-            qacc[i] = (qvel[k + 1, i] - qvel[k, i]) * per_step
-        _newton_euler(
-            qpos[k], qvel[k], qacc, ground_force[k], ground_torque[k], ground_point[k], quat_address, omega_address,
-            parents, offset, mass, com, inertia, armature, gravity, scratch, force,
-        )  # fmt: skip
-        root, joints = 0.0, 0.0
-        for i in range(3):
-            # written so that a NaN stays
-            value = abs(force[i]) * per_force
-            if not value <= root:
-                root = value
-            value = abs(force[3 + i]) * per_torque
-            if not value <= root:
-                root = value
-        for b in range(1, num_bodies):
-            for i in range(3):
-                value = abs(force[omega_address[b] + i] - torque[k, b - 1, i]) * per_torque
-                if not value <= joints:
-                    joints = value
-        largest_out[0, k] = root if not joints > root else joints
-        if joints != joints:
-            largest_out[0, k] = joints
-        largest_out[1, k] = root
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
