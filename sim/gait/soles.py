@@ -24,18 +24,21 @@ RESTING_LOAD = 0.3
 """Share of the body weight above which a foot is loaded."""
 FEWEST_FRAMES = 5
 """Resting frames that a foot needs."""
-COP_LOAD = 0.1
-"""Share of the body weight above which a centre of pressure counts for the length of the sole."""
+HEEL_LOAD = 0.1
+"""Share of the body weight above which a centre of pressure counts for the rear end of the sole."""
+TOE_LOAD = 0.3
+"""The same for its front end. At toe-off, under less, the foot bends at the toes: a rigid one that reached as far would have its
+front edge centimetres under the ground in the measured pose."""
 SOLE_MARGIN = 0.01
-"""What the contact rectangle reaches beyond the centres of pressure [m]: a pressure centre at an edge is a foot that tips."""
+"""What the contact rectangle reaches behind the rearmost centre of pressure [m]."""
 
 
 def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarray) -> GaitBody:
     """The body with soles that are horizontal and at z = 0 while the loaded feet rest, as long as the pressure reaches.
 
     The sole's normal in the foot is the mean of the vertical over the resting frames, its height the mean height there. The
-    contact rectangle runs from the anatomical heel, or the rearmost centre of pressure, to the foremost one (1st and 99th
-    percentile over frames with 10 % of the body weight) with a margin of 1 cm.
+    contact rectangle runs from the anatomical heel, or 1 cm behind the rearmost centre of pressure (1st percentile over frames
+    with 10 % of the body weight), to the foremost one (99th percentile over frames with 30 %).
 
     Args:
         body: The person.
@@ -76,12 +79,12 @@ def _levelled(
     axes = np.column_stack([ahead, np.cross(normal, ahead), normal])
     height = float(np.mean(origin[rests, 2] + rot[rests, 2] @ sole.center))
     center = sole.center - height * normal
-    pressed = wrench[:, 2] > COP_LOAD * weight
+    pressed = wrench[:, 2] > HEEL_LOAD * weight
     point = np.column_stack([center_of_pressure(wrench[pressed]), np.zeros(int(pressed.sum()))])
     local = np.einsum("tji,tj->ti", rot[pressed], point - origin[pressed])
     along = (local - center) @ axes[:, 0]
     back = min(-0.5 * sole.foot_length, float(np.percentile(along, 1)) - SOLE_MARGIN)
-    front = float(np.percentile(along, 99)) + SOLE_MARGIN
+    front = float(np.percentile(along[wrench[pressed, 2] > TOE_LOAD * weight], 99))
     middle = center + 0.5 * (back + front) * axes[:, 0]
     return dataclasses.replace(
         sole, center=middle, rot_fs=axes, half_length=0.5 * (front - back), heel=sole.heel - 0.5 * (back + front)
