@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
 import numpy as np
 
-from dataset.skeleton import GRAVITY, NUM_BODIES
+from dataset.skeleton import GRAVITY
 from sim.humanoid import Humanoid
-from sim.imitation.tracker.contacts import contact_candidates, pyramid_edges
+from sim.imitation.tracker.contacts import pyramid_edges
+from sim.imitation.tracker.inverse_dynamics import candidate_points, needed_forces
 from sim.imitation.tracker.reference import ReferenceTrajectory
 
 MOMENT_SCALE = 3.0
@@ -53,40 +53,18 @@ def floor_demand(humanoid: Humanoid, reference: ReferenceTrajectory, samples: np
         reference: The motion with its velocities and accelerations.
         samples: Samples of it to judge, shape (T,).
     """
-    model, data = humanoid.model, mujoco.MjData(humanoid.model)
-    ids, points = contact_candidates(humanoid)
-    bodies, root, count = humanoid.body_id, humanoid.body_id[0], len(samples)
-    needed, com, pelvis = np.zeros((count, model.nv)), np.zeros((count, 3)), np.zeros((count, 3))
-    frame = np.zeros((count, model.nbody, 9))
-    place, centre, principal = (
-        np.zeros((count, model.nbody, 3)),
-        np.zeros((count, NUM_BODIES, 3)),
-        np.zeros((count, NUM_BODIES, 9)),
-    )
-    bias, inertial = np.zeros(model.nv), np.zeros(model.nv)
-    for t, sample in enumerate(samples):
-        data.qpos[:], data.qvel[:] = reference.qpos[sample], reference.qvel[sample]
-        mujoco.mj_kinematics(model, data)
-        mujoco.mj_comPos(model, data)
-        mujoco.mj_crb(model, data)
-        mujoco.mj_comVel(model, data)
-        mujoco.mj_rne(model, data, 0, bias)
-        mujoco.mj_mulM(model, data, inertial, reference.qacc[sample])
-        np.add(bias, inertial, out=needed[t])
-        com[t], pelvis[t], frame[t], place[t] = data.subtree_com[root], data.xpos[root], data.xmat, data.xpos
-        centre[t], principal[t] = data.xipos[bodies], data.ximat[bodies]
-
-    force = needed[:, :3].copy()
-    turned = np.einsum("tij,tj->ti", frame[:, root].reshape(-1, 3, 3), needed[:, 3:6])
-    moment = turned + np.cross(pelvis - com, force)
-    arms, axes = centre - com[:, None], principal.reshape(count, NUM_BODIES, 3, 3)
+    needed = needed_forces(humanoid, reference, samples)
+    bodies, root, com = humanoid.body_id, humanoid.body_id[0], needed.com
+    force = needed.force[:, :3].copy()
+    turned = np.matmul(needed.frame[:, root], needed.force[:, 3:6, None])[..., 0]
+    moment = turned + np.cross(needed.pos[:, root] - com, force)
+    arms, axes = needed.inertial_pos[:, bodies] - com[:, None], needed.inertial_frame[:, bodies]
     mass = humanoid.body.mass
-    own = np.einsum("tbij,bj,tbkj->tik", axes, model.body_inertia[bodies], axes)
-    spread = np.einsum("b,tbi,tbj->tij", mass, arms, arms)
+    own = np.matmul(axes * humanoid.model.body_inertia[bodies][:, None], axes.swapaxes(2, 3)).sum(axis=1)
+    spread = np.matmul(arms.swapaxes(1, 2) * mass, arms)
     inertia = own + np.trace(spread, axis1=1, axis2=2)[:, None, None] * np.eye(3) - spread
 
-    world = place[:, ids] + np.einsum("tpij,pj->tpi", frame[:, ids].reshape(count, -1, 3, 3), points[:, :3])
-    world[..., 2] -= points[:, 3]
+    world = candidate_points(humanoid, needed)
     frames, near = np.nonzero(world[..., 2] < REACH)
     low = world[frames, near]
     arm = low - com[frames]
@@ -103,5 +81,5 @@ def floor_demand(humanoid: Humanoid, reference: ReferenceTrajectory, samples: np
         com,
         np.concatenate([pair, turning], axis=-1).reshape(-1, 6),
         np.repeat(ridge, len(edges)) ** 2,
-        len(edges) * np.concatenate([[0], np.cumsum(np.bincount(frames, minlength=count))]),
+        len(edges) * np.concatenate([[0], np.cumsum(np.bincount(frames, minlength=len(samples)))]),
     )

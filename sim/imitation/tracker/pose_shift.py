@@ -36,17 +36,16 @@ def normal_equations(
         parents: Parent of each body, shape (N,).
         omega_address: First velocity of each body's rotation in its own frame, shape (N,); the root also has 0 to 2.
         target: Wanted positions [m], shape (N, 3).
-        normal: Output, added to, shape (V, V).
+        normal: Output, added to, shape (V, V); its lower triangle only.
         right: Output, added to, shape (V,).
     """
     chain = np.zeros(normal.shape[0], dtype=np.int64)
     columns = np.zeros((normal.shape[0], 3))
+    for i in range(3):
+        chain[i] = i
+        columns[i, i] = 1.0
     for b in range(pos.shape[0]):
         length = 3
-        for i in range(3):
-            chain[i] = i
-            columns[i] = 0.0
-            columns[i, i] = 1.0
         a = parents[b]  # a body's own joint turns it about its own position
         while a >= 0:
             for i in range(3):
@@ -59,12 +58,72 @@ def normal_equations(
                 length += 1
             a = parents[a]
         for i in range(length):
-            for k in range(3):
-                right[chain[i]] += columns[i, k] * (target[b, k] - pos[b, k])
+            row = normal[chain[i]]
+            x, y, z = columns[i]
+            right[chain[i]] += (
+                x * (target[b, 0] - pos[b, 0]) + y * (target[b, 1] - pos[b, 1]) + z * (target[b, 2] - pos[b, 2])
+            )
             for j in range(length):
-                normal[chain[i], chain[j]] += (
-                    columns[i, 0] * columns[j, 0] + columns[i, 1] * columns[j, 1] + columns[i, 2] * columns[j, 2]
-                )
+                if chain[j] <= chain[i]:
+                    row[chain[j]] += x * columns[j, 0] + y * columns[j, 1] + z * columns[j, 2]
+
+
+@njit(cache=True, error_model="numpy")
+def solve_on_tree(matrix: Array, parents: Array, right: Array) -> None:
+    """Solves A x = b for a symmetric A that couples a velocity with its ancestors and descendants only.
+
+    A = Lᵀ D L without fill-in, from the leaves to the root (Featherstone 2008, Rigid Body Dynamics Algorithms, section 6.5).
+
+    Args:
+        matrix: A, positive definite, lower triangle, shape (V, V); destroyed.
+        parents: Parent of each velocity in the tree, -1 for the first, smaller than the velocity itself, shape (V,).
+        right: b, becomes x, shape (V,).
+    """
+    size = right.shape[0]
+    for k in range(size - 1, -1, -1):
+        row = matrix[k]
+        i = parents[k]
+        while i >= 0:
+            share = row[i] / row[k]
+            j = i
+            while j >= 0:
+                matrix[i, j] -= share * row[j]
+                j = parents[j]
+            row[i] = share
+            i = parents[i]
+    for k in range(size - 1, -1, -1):
+        i = parents[k]
+        while i >= 0:
+            right[i] -= matrix[k, i] * right[k]
+            i = parents[i]
+    for k in range(size):
+        right[k] /= matrix[k, k]
+        i = parents[k]
+        while i >= 0:
+            right[k] -= matrix[k, i] * right[i]
+            i = parents[i]
+
+
+@njit(cache=True, error_model="numpy")
+def _steps(
+    pos: Array,
+    axes: Array,
+    parents: Array,
+    omega_address: Array,
+    tree: Array,
+    target: Array,
+    weight: Array,
+    right: Array,
+) -> None:
+    """One damped Gauss-Newton step of every frame: `right`, shape (T, V), weighted differences from the poses, becomes it."""
+    size = right.shape[1]
+    normal = np.zeros((size, size))
+    for t in range(right.shape[0]):
+        for k in range(size):
+            normal[k, : k + 1] = 0.0
+            normal[k, k] = weight[k]
+        normal_equations(pos[t], axes[t], parents, omega_address, target[t], normal, right[t])
+        solve_on_tree(normal, tree, right[t])
 
 
 class _Kinematics:
@@ -123,15 +182,12 @@ def shift_poses(
     for done in range(GAUSS_NEWTON_STEPS):
         if done:
             pos, frame = kinematics(moved)
-        normal = np.zeros((len(qpos), model.nv, model.nv))
-        np.einsum("tvv->tv", normal)[:] = weight
-        right = np.zeros((len(qpos), model.nv))
+        step = np.zeros((len(qpos), model.nv))
         for t in range(len(qpos)):
             mujoco.mj_differentiatePos(model, back, 1.0, moved[t], qpos[t])
             back[3:6] += root_turn[t]
-            right[t] = weight * back
-            normal_equations(pos[t], frame[t], parents, humanoid.omega_address, target[t], normal[t], right[t])
-        step = np.linalg.solve(normal, right[..., None])[..., 0]
+            step[t] = weight * back
+        _steps(pos, frame, parents, humanoid.omega_address, model.dof_parentid, target, weight, step)
         for t in range(len(qpos)):
             mujoco.mj_integratePos(model, moved[t], step[t], 1.0)
     return moved

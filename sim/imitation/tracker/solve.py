@@ -66,9 +66,14 @@ def _followed(key: tuple[str, str], work: _Work) -> Followed:
     return Followed(reference, base, pushing)
 
 
+@lru_cache(maxsize=32)
+def _hash_of(humanoid: Humanoid) -> str:
+    return body_hash(humanoid.body, humanoid.config)
+
+
 def followed_reference(humanoid: Humanoid, motion: Motion, pushing: tuple[np.ndarray, ...] = ()) -> Followed:
     """What the tracker follows on a motion; `pushing`, of a solution of it, spares most of the dynamics filter's work."""
-    key = (motion_hash(motion), body_hash(humanoid.body, humanoid.config))
+    key = (motion_hash(motion), _hash_of(humanoid))
     return _followed(key, _Work(humanoid, motion, pushing))
 
 
@@ -126,7 +131,7 @@ def solve(
         settings["planner"] = f"mujoco_warp on {planner}"
     return Solution(
         clip=f"{motion.source}/{motion.name}", subject=humanoid.body.subject, humanoid=humanoid.config,
-        motion_hash=motion_hash(motion), body_hash=body_hash(humanoid.body, humanoid.config), seed=seed,
+        motion_hash=motion_hash(motion), body_hash=_hash_of(humanoid), seed=seed,
         num_knots=tracked.num_knots, num_retries=tracked.num_retries, search=settings, pushing=followed.pushing,
         stretches=tuple(_stretch_solution(stretch) for stretch in tracked.stretches),
     )  # fmt: skip
@@ -168,7 +173,7 @@ def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: Mujo
     """
     for name, expected, found in (
         ("motion", solution.motion_hash, motion_hash(motion)),
-        ("body", solution.body_hash, body_hash(humanoid.body, humanoid.config)),
+        ("body", solution.body_hash, _hash_of(humanoid)),
     ):
         if expected != found:
             raise ValueError(

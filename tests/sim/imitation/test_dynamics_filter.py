@@ -21,7 +21,7 @@ from sim.imitation.tracker.contact_forces import (
 )
 from sim.imitation.tracker.dynamics_filter import filter_motion, shift_for, smallest_shift
 from sim.imitation.tracker.floor_demand import floor_demand
-from sim.imitation.tracker.pose_shift import normal_equations
+from sim.imitation.tracker.pose_shift import normal_equations, solve_on_tree
 from sim.imitation.tracker.reference import make_reference
 
 
@@ -115,8 +115,23 @@ def test_normal_equations_are_those_of_mujocos_jacobians(standing):
     normal, right = np.zeros_like(expected), np.zeros_like(wanted)
     axes = data.xmat[bodies].reshape(-1, 3, 3)
     normal_equations(data.xpos[bodies], axes, np.array(PARENTS), standing.omega_address, target, normal, right)
-    np.testing.assert_allclose(normal, expected, atol=1e-10)
+    np.testing.assert_allclose(np.tril(normal), np.tril(expected), atol=1e-10)
+    np.testing.assert_array_equal(np.triu(normal, 1), 0.0)
     np.testing.assert_allclose(right, wanted, atol=1e-10)
+
+
+def test_what_couples_along_the_tree_only_is_solved_as_a_dense_matrix_is(standing):
+    """The mass matrix of a body has that form: a velocity acts on its ancestors and descendants."""
+    generator, model = np.random.default_rng(5), standing.model
+    data = mujoco.MjData(model)
+    mujoco.mj_integratePos(model, data.qpos, generator.normal(size=model.nv), 1.0)
+    mujoco.mj_forward(model, data)
+    mass = np.zeros((model.nv, model.nv))
+    mujoco.mj_fullM(model, data, mass)
+    right = generator.normal(size=model.nv)
+    expected, found = np.linalg.solve(mass, right), right.copy()
+    solve_on_tree(np.tril(mass), model.dof_parentid, found)
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 def test_a_motion_that_the_floor_can_bring_about_stays(standing, sway):
