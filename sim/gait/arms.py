@@ -86,7 +86,7 @@ def fast() -> GaitPreset:
     """The same study in a fraction of the steps.
 
     Targets are relative to the measured motion; servos are half as stiff as RFC's with a quarter of its damping, which gives
-    forces without jolts; the residual may be three times RFC's force but costs more; episodes end where the body strays.
+    forces without jolts; the residual costs four times RFC's price; episodes end where the body strays.
     Iterations are short: with a fixed standard deviation every one may move the policy by `target_kl` only.
     """
     rfc = PhysicsConfig()
@@ -94,8 +94,7 @@ def fast() -> GaitPreset:
     return GaitPreset(
         environment=EnvironmentConfig(
             physics=physics, reward=RewardConfig(kinematic=KinematicWeights(residual_gain=4.0)),
-            target="relative", is_damping_led=True, residual_force_scale=300.0, residual_moment_scale=100.0, stray_limit=0.4,
-            is_heading_free=False,
+            target="relative", is_damping_led=True, stray_limit=0.4, is_heading_free=False,
         ),
         ppo=dataclasses.replace(
             ppo_presets.fast(), iteration_steps=4096, minibatch=512, policy_rate=4e-5, target_kl=0.02, checkpoint_every=25,

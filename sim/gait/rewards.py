@@ -70,10 +70,10 @@ class KineticConfig:
     """w^grf; the arms of the study differ in it. Not in the paper."""
     cop_weight: float = 0.0
     """w^cop; the arms of the study differ in it. Not in the paper."""
-    grf_gain: float = 2.8
+    grf_gain: float = 5.5
     """k^grf per squared unit of `grf_unit`. Not in the paper: with it the pre-trained policy of the `fast` preset, walking with
-    its noise, scores 0.56 (`gain_for`), as the paper's does (0.55 to 0.57)."""
-    cop_gain: float = 200.0
+    its noise, scores 0.56 (`sim.gait.reward_gains`), as the paper's does (0.55 to 0.57)."""
+    cop_gain: float = 510.0
     """k^cop [m⁻²]. Not in the paper: that policy scores 0.41 with it, as the paper's does."""
     grf_unit: Literal["body_weight", "newton_per_kg", "newton"] = "body_weight"
     """Unit of Δf. Not in the paper; only rescales `grf_gain`."""

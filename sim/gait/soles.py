@@ -1,7 +1,9 @@
-"""Soles levelled on the data: while a loaded foot rests, its sole is horizontal and at z = 0.
+"""Soles levelled on the data: while a loaded foot rests, its sole is horizontal and at z = 0; raised, it turns about its front.
 
 Masses and joint centres say nothing about shoes, and a laboratory's kinematics may stand a centimetre in or over the plates.
-What counts for contact is where the foot is when it carries load and does not move: there lies the ground.
+What counts for contact is where the foot is when it carries load and does not move: there lies the ground. A real foot bends
+at the toes once the heel is up; a rigid one that reached to their tips would have them centimetres under the ground in the
+measured pose. So its front edge is where the measured foot turns on the ground, at the ball (about 80 % of its length).
 
 Axis legend: T frames, F = 2 feet.
 """
@@ -26,9 +28,8 @@ FEWEST_FRAMES = 5
 """Resting frames that a foot needs."""
 HEEL_LOAD = 0.1
 """Share of the body weight above which a centre of pressure counts for the rear end of the sole."""
-TOE_LOAD = 0.3
-"""The same for its front end. At toe-off, under less, the foot bends at the toes: a rigid one that reached as far would have its
-front edge centimetres under the ground in the measured pose."""
+ROLLING_PITCH = np.radians(10.0)
+"""Pitch above which a foot under `RESTING_LOAD` turns about its front edge [rad]."""
 SOLE_MARGIN = 0.01
 """What the contact rectangle reaches behind the rearmost centre of pressure [m]."""
 
@@ -38,7 +39,9 @@ def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarra
 
     The sole's normal in the foot is the mean of the vertical over the resting frames, its height the mean height there. The
     contact rectangle runs from the anatomical heel, or 1 cm behind the rearmost centre of pressure (1st percentile over frames
-    with 10 % of the body weight), to the foremost one (99th percentile over frames with 30 %).
+    with 10 % of the body weight), to where the sole of the raised foot meets the ground (median over frames with 30 % and a
+    pitch of 10 degrees). A foot that never rolls so, as in very slow steps, ends at the foremost centre of pressure (99th
+    percentile over frames with 30 %); the body's notes say so.
 
     Args:
         body: The person.
@@ -53,6 +56,7 @@ def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarra
     placement = place(body, qpos)
     weight = body.total_mass * GRAVITY
     soles: list[Sole] = []
+    notes = list(body.notes)
     for foot, segment in enumerate(FEET):
         rot, origin = placement.rot[:, segment], placement.origin[:, segment]
         turn = np.einsum("tij,tik->tjk", rot[1:], rot[:-1])
@@ -60,18 +64,26 @@ def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarra
         speed = np.append(angle, angle[-1])
         force = np.nan_to_num(wrench[:, foot])
         rests = (force[:, 2] > RESTING_LOAD * weight) & (speed < RESTING_TURN)
+        side = ("left", "right")[foot]
         if rests.sum() < FEWEST_FRAMES:
             raise ValueError(
-                f"{body.name}: forces of the {('left', 'right')[foot]} foot: expected at least {FEWEST_FRAMES} frames in which "
-                f"the loaded foot rests flat, found {int(rests.sum())}; check that the plates belong to these feet"
+                f"{body.name}: forces of the {side} foot: expected at least {FEWEST_FRAMES} frames in which the loaded foot "
+                f"rests flat, found {int(rests.sum())}; check that the plates belong to these feet"
             )
-        soles.append(_levelled(body.soles[foot], rot, origin, force, rests, weight))
-    return dataclasses.replace(body, soles=(soles[0], soles[1]))
+        sole, rolls = _levelled(body.soles[foot], rot, origin, force, rests, weight)
+        soles.append(sole)
+        if not rolls:
+            notes.append(
+                f"The loaded {side} foot has its heel up in fewer than {FEWEST_FRAMES} frames: its sole ends at the foremost "
+                "centre of pressure."
+            )
+    return dataclasses.replace(body, soles=(soles[0], soles[1]), notes=tuple(notes))
 
 
 def _levelled(
     sole: Sole, rot: np.ndarray, origin: np.ndarray, wrench: np.ndarray, rests: np.ndarray, weight: float
-) -> Sole:
+) -> tuple[Sole, bool]:
+    """The levelled sole, and whether its front edge is where the foot rolls (else the foremost centre of pressure)."""
     normal = rot[rests, 2].mean(axis=0)  # rows of the world's z axis in the foot's frame
     normal /= np.linalg.norm(normal)
     ahead = sole.rot_fs[:, 0] - (sole.rot_fs[:, 0] @ normal) * normal
@@ -84,8 +96,17 @@ def _levelled(
     local = np.einsum("tji,tj->ti", rot[pressed], point - origin[pressed])
     along = (local - center) @ axes[:, 0]
     back = min(-0.5 * sole.foot_length, float(np.percentile(along, 1)) - SOLE_MARGIN)
-    front = float(np.percentile(along[wrench[pressed, 2] > TOE_LOAD * weight], 99))
-    middle = center + 0.5 * (back + front) * axes[:, 0]
-    return dataclasses.replace(
-        sole, center=middle, rot_fs=axes, half_length=0.5 * (front - back), heel=sole.heel - 0.5 * (back + front)
+    loaded = wrench[:, 2] > RESTING_LOAD * weight
+    height_of, pitch = (origin + rot @ center)[:, 2], -(rot @ ahead)[:, 2]
+    rolls = loaded & (pitch > np.sin(ROLLING_PITCH))
+    is_rolling = int(rolls.sum()) >= FEWEST_FRAMES
+    front = np.median(height_of[rolls] / pitch[rolls]) if is_rolling else np.percentile(along[loaded[pressed]], 99)
+    middle = center + 0.5 * (back + float(front)) * axes[:, 0]
+    changed = dataclasses.replace(
+        sole,
+        center=middle,
+        rot_fs=axes,
+        half_length=0.5 * (float(front) - back),
+        heel=sole.heel - 0.5 * (back + float(front)),
     )
+    return changed, is_rolling

@@ -65,32 +65,56 @@ def test_a_person_who_stands_has_no_walking_direction():
         find_overground(np.array([0.0, 1.0]), np.zeros((2, 3)), np.zeros(2))
 
 
-def test_soles_are_levelled_where_the_loaded_feet_rest(body):
-    # Both feet pitched by 5 degrees and rolled by 2, ankle 9.5 cm over the ground; pressure from 2 cm to 20 cm before the heel,
-    # at last a little under the tip of the toes.
+def rolling_feet(body, raised):
+    """Both feet pitched by 5 degrees and rolled by 2, soles 9.5 cm under the ankles, then heels up about points 19 cm ahead.
+
+    Returns:
+        Poses (40, 24), wrenches (40, 2, 6), heel-to-point distance; the last `raised` frames are those with heels up.
+    """
     pitch, roll = np.deg2rad(5.0), np.deg2rad(2.0)
-    qpos = np.zeros((30, 24))
+    qpos = np.zeros((40, 24))
     qpos[:, 3] = 1.0
     for at in (7 + 3 + 4, 7 + 10 + 4):
         qpos[:, at], qpos[:, at + 1] = pitch, roll
+    qpos[:, 2] += 0.095 - place(body, qpos).origin[0, FEET[0], 2]
+    line = foot_line(body, place(body, qpos))
+    ahead = np.linspace(0.02, 0.19, 40)[:, None, None]
+    point = np.concatenate([line.heel + ahead * line.ahead, np.zeros((40, 2, 1))], axis=2)
+    for frame in range(40 - raised, 40):  # the whole body turns about the world's y axis through the point
+        turn = np.deg2rad(11.0 + 1.0 * (frame - 40 + raised))
+        pivot = point[-1, 0] * (1.0, 0.0, 1.0)
+        rot = np.array([[np.cos(turn), 0.0, np.sin(turn)], [0.0, 1.0, 0.0], [-np.sin(turn), 0.0, np.cos(turn)]])
+        qpos[frame, :3] = pivot + rot @ (qpos[frame, :3] - pivot)
+        qpos[frame, 3:7] = (np.cos(0.5 * turn), 0.0, np.sin(0.5 * turn), 0.0)
+        point[frame] = point[-1]
+    force = np.tile([0.0, 0.0, 0.5 * body.total_mass * GRAVITY], (40, 2, 1))
+    return qpos, np.concatenate([force, np.cross(point, force)], axis=-1), 0.19
+
+
+def test_soles_are_levelled_where_the_loaded_feet_rest_and_end_where_they_roll(body):
+    qpos, wrench, ball = rolling_feet(body, 10)
+    line = foot_line(body, place(body, qpos))
+    levelled = level_soles(body, qpos, 100.0, wrench)
     placement = place(body, qpos)
-    qpos[:, 2] += 0.095 - placement.origin[0, FEET[0], 2]
-    placement = place(body, qpos)
-    line = foot_line(body, placement)
-    force = np.tile([0.0, 0.0, 0.5 * body.total_mass * GRAVITY], (30, 2, 1))
-    ahead = np.linspace(0.02, 0.20, 30)[:, None, None]
-    point = np.concatenate([line.heel + ahead * line.ahead, np.zeros((30, 2, 1))], axis=2)
-    force[-5:, :, 2] *= 0.4  # a fifth of the weight: too little to count
-    point[-5:, :, :2] = (line.heel + 0.26 * line.ahead)[-5:]
-    levelled = level_soles(body, qpos, 100.0, np.concatenate([force, np.cross(point, force)], axis=-1))
     for foot, segment in enumerate(FEET):
         sole = levelled.soles[foot]
-        corners = placement.points(np.full(4, segment), sole.corners)[0]
-        np.testing.assert_allclose(corners[:, 2], 0.0, atol=1e-9)
-        tips = corners[2:].mean(axis=0)[:2]
-        front = (tips - line.heel[0, foot]) @ line.ahead[0, foot]
-        assert front == pytest.approx(ahead[-6, 0, 0], abs=0.004)
+        corners = placement.points(np.full(4, segment), sole.corners)
+        np.testing.assert_allclose(corners[0, :, 2], 0.0, atol=1e-9)
+        tips = corners[:, 2:].mean(axis=1)
+        assert (tips[0, :2] - line.heel[0, foot]) @ line.ahead[0, foot] == pytest.approx(ball, abs=0.004)
+        np.testing.assert_allclose(tips[-10:, 2], 0.0, atol=1e-3)
         assert sole.foot_length == body.soles[foot].foot_length
+
+
+def test_a_foot_that_never_rolls_ends_at_the_foremost_pressure_and_says_so(body):
+    qpos, wrench, _ = rolling_feet(body, 3)
+    qpos, wrench = qpos[:37], wrench[:37]
+    levelled = level_soles(body, qpos, 100.0, wrench)
+    line, placement = foot_line(body, place(body, qpos)), place(body, qpos)
+    for foot, (segment, side) in enumerate(zip(FEET, ("left", "right"), strict=True)):
+        tips = placement.points(np.full(4, segment), levelled.soles[foot].corners)[0, 2:].mean(axis=0)[:2]
+        assert (tips - line.heel[0, foot]) @ line.ahead[0, foot] == pytest.approx(0.177, abs=0.004)
+        assert any(f"loaded {side} foot has its heel up in fewer than 5 frames" in note for note in levelled.notes)
 
 
 def test_a_foot_that_never_rests_is_named(body):
