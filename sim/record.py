@@ -4,7 +4,7 @@ A transition is kept if no residual force acted in it, the engine did not warn, 
 was where the reference is, and it lies behind the landing transient at the start. Kept runs that are long enough become
 one `Dynamics` each; what is not kept is counted by reason.
 
-`mujoco.rollout` hands over all substeps of a stretch at once, so they are summed at once: `average_ground_reaction` is the
+The CPU backend hands over all substeps of a stretch at once, so they are summed at once: `average_ground_reaction` is the
 streaming form of `kernels.grf` in one run, and `integrate_torque` gives what `kernels.momentum.add_substep` gives substep
 by substep. A backend that holds one substep at a time uses those and gets the same record (tests/sim/test_record.py).
 

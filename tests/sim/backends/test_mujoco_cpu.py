@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from dataset.body.mjcf import HumanoidConfig, humanoid_mjcf
-from dataset.skeleton import BODY_NAMES
 from sim.backends.mujoco_cpu import MujocoCpu
-from sim.humanoid import Humanoid, make_humanoid
+from sim.humanoid import Humanoid
 
 
 @pytest.fixture(scope="module")
@@ -171,13 +170,8 @@ def test_wrong_input_is_refused_with_what_was_expected(humanoid, body, rest_stat
     backend.reset(qpos, qvel)
     with pytest.raises(ValueError, match=r"ctrl: expected shape \(1, K >= 1, 69\), got \(2, 5, 69\)"):
         backend.rollout(np.zeros((2, 5, 69)))
-    with pytest.raises(ValueError, match="has_sensors"):
-        MujocoCpu(make_humanoid(body, HumanoidConfig(has_sensors=False)))
-
-
-def test_sensors_are_laid_out_as_the_backend_reads_them(humanoid):
-    names = [mujoco.mj_id2name(humanoid.model, mujoco.mjtObj.mjOBJ_SENSOR, i) for i in range(humanoid.model.nsensor)]
-    assert names[:24] == [f"ground_{name}" for name in BODY_NAMES]
-    assert humanoid.model.sensor_adr[:24].tolist() == [9 * i for i in range(24)]
-    assert names[24:27] == ["servo_L_Hip_x", "servo_L_Hip_y", "servo_L_Hip_z"]
-    assert humanoid.model.sensor_adr[24:].tolist() == list(range(216, 285))
+    with pytest.raises(ValueError, match="nthread: expected at least 1, got 0"):
+        MujocoCpu(humanoid, nthread=0)
+    unnamed = humanoid_mjcf(body, HumanoidConfig(has_sensors=False)).replace('name="floor"', "")
+    with pytest.raises(ValueError, match="floor"):
+        MujocoCpu(Humanoid(body, HumanoidConfig(), mujoco.MjModel.from_xml_string(unnamed)))
