@@ -57,8 +57,8 @@ class HumanoidConfig:
     """Upper bound of Newton iterations; at least 5. Newton converges to mirror-exact forces; PGS at the same cost does not
     (20 sweeps: 6 mm between mirrored roll-outs after half a second)."""
     has_sensors: bool = True
-    """Contact and servo-force sensors, for planning and for whoever simulates the text elsewhere; `sim.backends.mujoco_cpu` takes the
-    same numbers from the engine itself."""
+    """Contact and servo-force sensors, for planning and for whoever simulates the text elsewhere; `sim.backends.mujoco_cpu`
+    takes the same numbers from the engine itself."""
 
     def __post_init__(self) -> None:
         per_frame = 1.0 / (30.0 * self.substep)
