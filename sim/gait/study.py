@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import multiprocessing
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -59,7 +61,9 @@ class StudyConfig:
     finetune_iterations: int | None = None
     """Iterations of every arm; the preset's where not given."""
     threads: int = 1
-    """Threads that step the walkers in training; the result does not depend on it."""
+    """Threads that step the walkers of one training; the result does not depend on it."""
+    workers: int = 1
+    """Arms and seeds that are trained side by side, a process each; the result does not depend on it."""
     resume: bool = False
     """Go on with the study in OUT."""
     evaluate_only: bool = False
@@ -70,7 +74,7 @@ class StudyConfig:
     """Multiplies the residual wrench in the evaluation; 0 shows what the policies are worth without it."""
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "threads"):
+        for name in ("seeds", "threads", "workers"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if self.policies is not None and not self.evaluate_only:
@@ -178,11 +182,50 @@ def train_study(expert: Expert, preset: GaitPreset, config: StudyConfig) -> None
     _log.info("pre-training")
     first = config.out / arms.PRETRAINED
     arms.pretrain(expert, preset, config.out, num_threads=config.threads, resume=goes_on(first))
-    for seed in range(config.seeds):
-        for arm in ARMS:
-            _log.info("arm %s, seed %d", arm, seed)
-            resume = goes_on(arms.arm_folder(config.out, arm, seed))
-            arms.finetune(expert, preset, arm, config.out, seed=seed, num_threads=config.threads, resume=resume)
+    jobs = [
+        _Arm(expert, preset, config.out, arm, seed, config.threads, goes_on(arms.arm_folder(config.out, arm, seed)))
+        for seed in range(config.seeds)
+        for arm in ARMS
+    ]
+    if config.workers == 1:
+        for job in jobs:
+            job.train()
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of numerical libraries
+    with ProcessPoolExecutor(config.workers, context) as pool:
+        begun = [pool.submit(job.train_beside_others) for job in jobs]
+        try:
+            for each in as_completed(begun):
+                each.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+@dataclass(frozen=True, eq=False)
+class _Arm:
+    """One training, for this process or another."""
+
+    expert: Expert
+    preset: GaitPreset
+    out: Path
+    arm: arms.Arm
+    seed: int
+    threads: int
+    resume: bool
+
+    def train(self) -> None:
+        _log.info("arm %s, seed %d", self.arm, self.seed)
+        arms.finetune(
+            self.expert, self.preset, self.arm, self.out, seed=self.seed, num_threads=self.threads, resume=self.resume
+        )
+
+    def train_beside_others(self) -> None:
+        """`train` in a process of its own: lines that say whose they are instead of a progress bar."""
+        os.environ["TQDM_DISABLE"] = "1"
+        line = f"{self.arm}, seed {self.seed}: %(message)s"
+        logging.basicConfig(level=logging.INFO, format=line, stream=sys.stderr, force=True)
+        self.train()
 
 
 def run() -> None:

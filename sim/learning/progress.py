@@ -53,8 +53,9 @@ class Progress:
     """Bar over environment steps: rate, time left, the reward and its parts, length of the episodes."""
 
     def __init__(self, total: int, done: int) -> None:
+        disable = True if os.environ.get("TQDM_DISABLE") else None  # None: where there is no terminal
         self._bar = tqdm(
-            total=total, initial=done, desc="training", unit="step", unit_scale=True, file=sys.stderr, disable=None
+            total=total, initial=done, desc="training", unit="step", unit_scale=True, file=sys.stderr, disable=disable
         )
         self._began = self._printed = time.monotonic()
         self._total, self._done, self._first = total, done, done

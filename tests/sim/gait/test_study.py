@@ -136,7 +136,7 @@ def test_a_stopped_study_goes_on_as_if_nothing_had_happened(whole, tiny, expert_
     arms.finetune(cyclic_expert, half, "grf", tmp_path)
     with pytest.raises(ValueError, match=r"expected a folder without a study, found grf_seed0, .* --resume"):
         study.conduct(StudyConfig(out=tmp_path, expert=expert_path, seeds=2), tiny)
-    again = study.conduct(StudyConfig(out=tmp_path, expert=expert_path, seeds=2, resume=True), tiny)
+    again = study.conduct(StudyConfig(out=tmp_path, expert=expert_path, seeds=2, resume=True, workers=2), tiny)
     assert study.without_nan(again.results["arms"]) == study.without_nan(results["arms"])
     first, second = (load_checkpoint(folder / "grf_seed0")[0] for folder in (out, tmp_path))
     for name, values in first.items():
