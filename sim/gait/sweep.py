@@ -104,7 +104,7 @@ VARIANTS: Final[dict[str, Change]] = {
     "gains of RFC, both halved": gains(0.5, 0.5),
     "gains of RFC, both quartered": gains(0.25, 0.25),
     "target scale 0.25 rad": changed(target_scale=0.25),
-    "residual of RFC (100 N, 100 N·m)": changed(residual_force_scale=100.0, residual_moment_scale=100.0),
+    "residual 300 N, 100 N·m": changed(residual_force_scale=300.0),
     "residual 50 N, 50 N·m": changed(residual_force_scale=50.0, residual_moment_scale=50.0),
     "residual priced as in RFC": changed(residual_gain=1.0),
     "episodes end at falls only": changed(stray_limit=None),
