@@ -57,12 +57,13 @@ def _build_load_3(_: Any, flat: Any, at: Any) -> Any:
     lanes = LanesType(flat.dtype, 4)
 
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        two, align = ir.VectorType(lanes.llvm.element, 2), _aligned_to(flat)
-        first = builder.load(_pointer(context, builder, flat, values, two), align=align)
-        last = _pointer(context, builder, flat, (values[0], builder.add(values[1], values[1].type(2))), two.element)
-        zero = ir.Constant(two, None)
-        wide = builder.shuffle_vector(first, zero, ir.Constant(ir.VectorType(INT32, 4), [0, 1, 2, 2]))
-        return builder.insert_element(wide, builder.load(last, align=align), INT32(2))
+        place = _pointer(context, builder, flat, values, lanes.llvm)
+        which = ir.VectorType(ir.IntType(1), 4)
+        kind = ir.FunctionType(lanes.llvm, [place.type, INT32, which, lanes.llvm])
+        name = f"llvm.masked.load.v4f{flat.dtype.bitwidth}.p0"
+        load = cgutils.get_or_insert_function(builder.module, kind, name)
+        zero = ir.Constant(lanes.llvm, None)
+        return builder.call(load, [place, INT32(_aligned_to(flat)), ir.Constant(which, [1, 1, 1, 0]), zero])
 
     return lanes(flat, at), generate
 
@@ -150,7 +151,7 @@ def put_3(flat: np.ndarray, at: Any, value: Lanes) -> None:
 def _build_store_past(_: Any, flat: Any, at: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         place = _pointer(context, builder, flat, values, value.llvm)
-        stored = builder.store(values[2], place, align=16)
+        stored = builder.store(values[2], place, align=4 * value.count if value.dtype == types.float32 else 16)
         stored.set_metadata("nontemporal", builder.module.add_metadata([INT32(1)]))
         return context.get_dummy_value()
 
@@ -159,7 +160,10 @@ def _build_store_past(_: Any, flat: Any, at: Any, value: Any) -> Any:
 
 @compiled_as(_build_store_past)
 def store_past_cache(flat: np.ndarray, at: Any, value: Lanes) -> None:
-    """Write 16 bytes, at an address that is a multiple of 16, past the caches: the memory there is not read first."""
+    """Write all lanes past the caches: the memory there is not read first.
+
+    The address is a multiple of 16, for eight numbers of float32 of 32: anything else ends the process.
+    """
     flat[at : at + len(value)] = value
 
 

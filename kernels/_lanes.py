@@ -127,9 +127,13 @@ def with_lane(value: Lanes, place: int, number: Any) -> Lanes:
 
 
 def _permute(*order: int) -> Callable[..., Any]:
+    """The same shuffle of each four lanes."""
+
     def build(_: Any, value: Any) -> Any:
+        places = [start + lane for start in range(0, value.count, 4) for lane in order]
+
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            return builder.shuffle_vector(*values, *values, ir.Constant(ir.VectorType(INT32, 4), order))
+            return builder.shuffle_vector(*values, *values, ir.Constant(ir.VectorType(INT32, value.count), places))
 
         return value(value), generate
 
@@ -138,14 +142,14 @@ def _permute(*order: int) -> Callable[..., Any]:
 
 @compiled_as(_permute(1, 2, 0, 3))
 def yzxw(value: Lanes) -> Lanes:
-    """Lanes 1, 2, 0, 3: what a cross product needs."""
-    return value[[1, 2, 0, 3]]
+    """Of each four lanes 1, 2, 0, 3: what a cross product needs."""
+    return value.reshape(-1, 4)[:, [1, 2, 0, 3]].reshape(-1)
 
 
 @compiled_as(_permute(1, 0, 2, 3))
 def yxzw(value: Lanes) -> Lanes:
-    """Lanes 1, 0, 2, 3: what a rotation about z needs."""
-    return value[[1, 0, 2, 3]]
+    """Of each four lanes 1, 0, 2, 3: what a rotation about z needs."""
+    return value.reshape(-1, 4)[:, [1, 0, 2, 3]].reshape(-1)
 
 
 def _merge(*order: int) -> Callable[..., Any]:
@@ -215,6 +219,36 @@ def _build_both(_: Any, low: Any, high: Any) -> Any:
 def both(low: Lanes, high: Lanes) -> Lanes:
     """Two registers of four as one of eight."""
     return np.concatenate([low, high])
+
+
+def _halves(first_start: int, second_start: int) -> Callable[..., Any]:
+    def build(_: Any, first: Any, second: Any) -> Any:
+        places = [*range(first_start, first_start + 4), *range(8 + second_start, 12 + second_start)]
+
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.shuffle_vector(*values, ir.Constant(ir.VectorType(INT32, 8), places))
+
+        return first(first, first), generate
+
+    return build
+
+
+@compiled_as(_halves(0, 0))
+def low_halves(first: Lanes, second: Lanes) -> Lanes:
+    """The first four of eight of both."""
+    return np.concatenate([first[:4], second[:4]])
+
+
+@compiled_as(_halves(0, 4))
+def low_and_high(first: Lanes, second: Lanes) -> Lanes:
+    """The first four of eight of the first, the last four of the second."""
+    return np.concatenate([first[:4], second[4:]])
+
+
+@compiled_as(_halves(4, 4))
+def high_halves(first: Lanes, second: Lanes) -> Lanes:
+    """The last four of eight of both."""
+    return np.concatenate([first[4:], second[4:]])
 
 
 def _half(start: int) -> Callable[..., Any]:
@@ -301,6 +335,22 @@ def _build_is_finite(_: Any, value: Any) -> Any:
 def is_finite(value: Lanes) -> bool:
     """True where every lane is; one comparison and one branch at most."""
     return bool(np.isfinite(value).all())
+
+
+def _build_is_finite_xyz(_: Any, value: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        nothing = builder.fsub(values[0], values[0])
+        bits = builder.bitcast(builder.fcmp_ordered("ord", nothing, nothing), ir.IntType(value.count))
+        spare = sum(8 << start for start in range(0, value.count, 4))
+        return builder.icmp_unsigned("==", builder.or_(bits, bits.type(spare)), bits.type(-1))
+
+    return types.boolean(value), generate
+
+
+@compiled_as(_build_is_finite_xyz)
+def is_finite_xyz(value: Lanes) -> bool:
+    """True where of each four lanes 0, 1, 2 are: the spare lane of a point may hold anything."""
+    return bool(np.isfinite(value.reshape(-1, 4)[:, :3]).all())
 
 
 def _build_multiply_add(_: Any, first: Any, second: Any, third: Any) -> Any:

@@ -47,6 +47,8 @@ CASES = (
     Case(name="prime", frames=31, markers=7, windows=11, tokens=5, dtype="float64", note="odd sizes, gaps, noise"),
     Case(name="four", frames=13, markers=5, windows=4, tokens=9, half_width=1, note="short windows, repeats"),
     Case(name="plain", frames=50, markers=40, windows=17, tokens=40, has_noise=False, note="prediction: undisturbed"),
+    Case(name="odd", frames=33, markers=9, windows=12, tokens=7, note="two tokens at a time and one left, gaps, noise"),
+    Case(name="sparse", frames=12, markers=300, windows=5, tokens=6, note="few of many markers"),
     Case(name="shuffled", frames=40, markers=6, windows=9, tokens=4, is_shuffled=True, note="a prior's negatives"),
 )  # fmt: skip
 """Shapes of the tests, small enough for the interpreter."""

@@ -6,15 +6,31 @@ import pytest
 
 from kernels import _streaming
 from kernels._lane_exponential import exponential
-from kernels._lane_memory import finish_stores, load_3, load_4, load_8, prefetch, put, put_2, put_3, store, take
+from kernels._lane_memory import (
+    finish_stores,
+    load_3,
+    load_4,
+    load_8,
+    prefetch,
+    put,
+    put_2,
+    put_3,
+    store,
+    store_past_cache,
+    take,
+)
 from kernels._lanes import (
     as_in,
     both,
     even_lanes,
     high_half,
+    high_halves,
     is_finite,
+    is_finite_xyz,
     lane,
+    low_and_high,
     low_half,
+    low_halves,
     multiply_add,
     odd_lanes,
     pack_4,
@@ -91,6 +107,52 @@ def test_the_exponential_is_right_to_the_last_places_and_zero_where_numbers_end(
     assert np.isnan(found[4092])
     rest = np.r_[:4088, 4095]
     assert np.abs(found[rest] / exact[rest] - 1.0).max() < 1.5 * np.finfo(np.float32).eps
+
+
+@numba.njit(error_model="numpy")
+def _use_eights(flat: np.ndarray, out: np.ndarray) -> None:
+    low, high = load_8(flat, 0), load_8(flat, 8)
+    store(out, 0, low_halves(low, high))
+    store(out, 8, low_and_high(low, high))
+    store(out, 16, high_halves(low, high))
+    store(out, 24, yxzw(low))
+    store(out, 32, yzxw(high))
+    for place in range(16):
+        holed = with_lane(both(load_4(flat, 0), load_4(flat, 4)), place % 8, flat[15 + place // 8])
+        put(out, 40 + place, is_finite_xyz(holed))
+    put(out, 56, is_finite_xyz(load_4(flat, 13)))
+    put(out, 57, is_finite_xyz(load_4(flat, 12)))
+    store(out, 58, load_3(flat, 14))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_halves_of_eights_change_places_and_the_spare_lane_of_a_point_may_hold_anything(dtype: str) -> None:
+    """Worked by hand on 0 to 14, infinity and NaN, which is the last number of its memory."""
+    flat = np.arange(17.0).astype(dtype)
+    flat[15:] = np.inf, np.nan
+    out = np.full(63, -1.0, dtype)
+    _use_eights(flat, out)
+    expected = [0, 1, 2, 3, 8, 9, 10, 11, 0, 1, 2, 3, 12, 13, 14, np.inf, 4, 5, 6, 7, 12, 13, 14, np.inf]
+    expected += [1, 0, 2, 3, 5, 4, 6, 7, 9, 10, 8, 11, 13, 14, 12, np.inf]
+    expected += 4 * [0, 0, 0, 1] + [0, 1, 14, np.inf, np.nan, 0, -1]
+    np.testing.assert_array_equal(out, np.array(expected, dtype))
+
+
+@numba.njit(error_model="numpy")
+def _store_eight_past_cache(flat: np.ndarray, at: int, out: np.ndarray) -> None:
+    store_past_cache(out, at, load_8(flat, 0))
+    finish_stores()
+
+
+@pytest.mark.parametrize(("dtype", "at"), [("float32", 0), ("float32", 8), ("float64", 0), ("float64", 2)])
+def test_eight_numbers_are_written_past_the_caches(dtype: str, at: int) -> None:
+    """Float64 at any multiple of 16 bytes; nothing around is touched."""
+    room = np.zeros(40, dtype)
+    skew = -room.ctypes.data % 32 // room.itemsize
+    _store_eight_past_cache(np.arange(1.0, 9.0).astype(dtype), skew + at, room)
+    expected = np.zeros(40, dtype)
+    expected[skew + at : skew + at + 8] = np.arange(1.0, 9.0)
+    np.testing.assert_array_equal(room, expected)
 
 
 @pytest.mark.skipif(numba.config.DISABLE_JIT, reason="needs compilation")

@@ -159,8 +159,8 @@ def test_strided_draws_and_noise_tables_are_read():
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("name", ["prime", "four", "plain"])
-@pytest.mark.parametrize("odd", [0, 1, 3])
+@pytest.mark.parametrize("name", ["prime", "four", "plain", "odd"])
+@pytest.mark.parametrize("odd", [0, 1, 2, 4, 6])
 def test_tokens_written_past_the_caches_are_the_same_at_any_address(monkeypatch, name, odd):
     """Also into an array that does not begin at a multiple of 16 bytes; nothing around it is touched."""
     arguments = make(next(case for case in CASES if case.name == name))
@@ -171,6 +171,38 @@ def test_tokens_written_past_the_caches_are_the_same_at_any_address(monkeypatch,
     make_tokens(**arguments, out=(tokens, np.empty_like(mask)))
     np.testing.assert_array_equal(tokens, expected)
     assert np.isnan(room[:odd]).all() and np.isnan(room[odd + expected.size :]).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("has_noise", [False, True])
+def test_the_last_window_of_the_frames_is_the_same_bits_as_if_more_frames_followed(dtype, has_noise):
+    """Behind the last marker of the last frame nothing is read, so that window goes another way."""
+    case = Case(name="end", frames=9, markers=7, windows=5, tokens=7, has_noise=has_noise, dtype=dtype, note="")
+    arguments = make(case)
+    arguments["frame"][:] = [5, 2, 5, 3, 5]
+    more = np.concatenate([arguments["marker_pos"], np.full((1, 7, 3), np.nan, dtype)])
+    expected, expected_mask = make_tokens(**arguments | {"marker_pos": more})
+    tokens, mask = make_tokens(**arguments)
+    np.testing.assert_array_equal(tokens, expected)
+    np.testing.assert_array_equal(mask, expected_mask)
+    assert 0 < mask[::2].sum() < mask[::2].size
+
+
+@pytest.mark.parametrize("missing", [(0,), (1,), (0, 1), (2,), (0, 2), (1, 2)])
+def test_a_token_does_not_depend_on_its_neighbour_being_there(missing):
+    """Two tokens share a register: either may be absent by its index or by a gap, the third one stands alone."""
+    rng = np.random.default_rng(0)
+    markers = rng.normal(size=(8, 3, 3)).astype(np.float32)
+    arguments = {"frame": np.array([3, 2]), "origin": np.zeros((2, 3)), "heading": np.array([0.3, -2.0])}
+    index = np.tile(np.arange(3, dtype=np.int32), (2, 1))
+    whole, _ = make_tokens(markers, index=index, **arguments)
+    expected, expected_mask = whole.copy(), np.ones((2, 3), bool)
+    expected[:, missing], expected_mask[:, missing] = 0.0, False
+    holed, fewer = markers.copy(), index.copy()
+    holed[4, missing, 1], fewer[:, missing] = np.nan, -1
+    for found, mask in (make_tokens(holed, index=index, **arguments), make_tokens(markers, index=fewer, **arguments)):
+        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(mask, expected_mask)
 
 
 def test_threads_change_no_bit(monkeypatch):
