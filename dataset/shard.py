@@ -78,6 +78,11 @@ class Shard:
         return tuple(Dropped(**row) for row in self.manifest["dropped"])
 
     @property
+    def lengths(self) -> list[int]:
+        """Frames of each sequence, in storage order."""
+        return [row["num_frames"] for row in self.manifest["sequences"]]
+
+    @property
     def num_frames(self) -> int:
         """Frames of all sequences."""
         return self.manifest["counts"]["frames"]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.manifest import SUCCESS, Dropped, SequenceInfo
+from dataset.manifest import SUCCESS, Dropped, SequenceInfo, record_key
 from dataset.place import last_name
 from dataset.schema import FRAME_RATE, Dynamics, Subject
 from dataset.shard import Shard
@@ -100,7 +100,8 @@ class Store:
     @cached_property
     def frame_offsets(self) -> np.ndarray:
         """Sequence i holds the flat frames frame_offsets[i] to frame_offsets[i + 1], counted over all shards, int64."""
-        return np.concatenate(([0], np.cumsum([info.num_frames for info in self.sequences], dtype=np.int64)))
+        lengths = [length for shard in self.shards for length in shard.lengths]
+        return np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
     @cached_property
     def transition_offsets(self) -> np.ndarray:
@@ -109,7 +110,7 @@ class Store:
 
     def __len__(self) -> int:
         """Number of sequences."""
-        return len(self.sequences)
+        return len(self.frame_offsets) - 1
 
     def __iter__(self) -> Iterator[Dynamics]:
         """All sequences, read one by one."""
@@ -188,22 +189,33 @@ class Store:
             Folder of the shard; on an object store, of its place in the cache.
 
         Raises:
-            ValueError: A sequence of that name is in another shard, or the records cannot be stored (`prepare_shard`).
+            ValueError: A sequence of that name, or the same record under another name, is there already; or the records cannot be
+                stored (`prepare_shard`).
             OSError: The disk is full, or the object store does not take it; readers see nothing of it then.
         """
         with self.storage.prepare(sequences, dropped) as prepared:
             for shard in self.shards:
                 if shard.path.name == prepared.name:
                     return shard.path
-            present = {info.name for info in self.sequences}
-            for item in sequences:
-                if item.name in present:
-                    raise ValueError(
-                        f"{self.path}: expected new sequences, found {item.name!r} there already, beside others or with"
-                        " other data; give it another name or leave it out"
-                    )
+            self._check_new(sequences)
             self.storage.publish(prepared)
         return self._adopt(prepared.name).path
+
+    def _check_new(self, sequences: Sequence[Dynamics]) -> None:
+        names = {info.name for info in self.sequences}
+        records = {info.record_key: info.name for info in self.sequences}
+        for item in sequences:
+            if item.name in names:
+                raise ValueError(
+                    f"{self.path}: expected new sequences, found {item.name!r} there already, beside others or with"
+                    " other data; give it another name or leave it out"
+                )
+            key = record_key(item)
+            if key is not None and (twin := records.setdefault(key, item.name)) != item.name:
+                raise ValueError(
+                    f"{self.path}: expected new sequences, found {item.name!r}, the same record as {twin!r} (one solution, subject,"
+                    " seed and start); leave it out"
+                )
 
     def copy(self, shard: Shard) -> None:
         """Add a shard of another data set, byte for byte; nothing is added that is not what its manifest says.

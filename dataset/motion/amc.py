@@ -9,6 +9,7 @@ Axis legend: T frames, K bones (the root first).
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def _parse_frames(path: str | Path, skeleton: AcclaimSkeleton) -> list[dict[str,
             frames.append({})
             continue
         try:
-            values = [float(word) for word in words[1:]]
+            values = list(map(float, words[1:]))
         except ValueError as error:
             raise ValueError(
                 f"{path}: line {number}: expected `bone numbers`, found {line.strip()!r}; copy it again"
@@ -117,7 +118,7 @@ def _parse_frames(path: str | Path, skeleton: AcclaimSkeleton) -> list[dict[str,
                 f"{path}: line {number}: expected a bone of the ASF after a frame number, found {words[0]!r}; "
                 "is it the ASF of this file?"
             )
-        if len(values) != len(skeleton.dof[words[0]]) or not np.all(np.isfinite(values)):
+        if len(values) != len(skeleton.dof[words[0]]) or not all(map(math.isfinite, values)):
             expected = " ".join(skeleton.dof[words[0]])
             raise ValueError(
                 f"{path}: line {number}: {words[0]}: expected finite values for {expected}, found {words[1:]}; "

@@ -252,6 +252,27 @@ def test_missing_folders_and_names_are_explained(tmp_path, three_sequences) -> N
         store.fields("torque")
 
 
+def test_one_record_under_two_names_is_refused(tmp_path, three_sequences) -> None:
+    """Same solution, subject, seed and start, in another shard or in the same; each of the four makes it another record."""
+    store = Store.create(tmp_path)
+    store.append(three_sequences[:1])
+    twin = dataclasses.replace(three_sequences[0], name="twin", clip="made-up/copied")
+    with pytest.raises(ValueError, match="'twin', the same record as 'made-up-0' .* leave it out"):
+        store.append([twin])
+    with pytest.raises(ValueError, match="'twin', the same record as 'made-up-1'"):
+        store.append([three_sequences[1], dataclasses.replace(three_sequences[1], name="twin")])
+    assert [info.name for info in Store.open(tmp_path).sequences] == ["made-up-0"]
+    others = [
+        dataclasses.replace(twin, name=f"other-{number}", **change)
+        for number, change in enumerate((
+            {"solution": "f" * 64}, {"subject": Subject(name="somebody-else")}, {"seed": 9}, {"clip_start": 7.0},
+        ))
+    ]  # fmt: skip
+    unknown = [dataclasses.replace(twin, name=f"unknown-{number}", solution="") for number in range(2)]
+    store.append([*others, *unknown])
+    assert len(Store.open(tmp_path)) == 7
+
+
 def test_a_shard_may_hold_dropped_items_only(tmp_path) -> None:
     """Work that failed is remembered, so that success rates are known and nobody tries again unknowingly."""
     Store.create(tmp_path).append([], dropped=[FELL])
@@ -262,7 +283,9 @@ def test_a_shard_may_hold_dropped_items_only(tmp_path) -> None:
 def test_a_data_set_of_many_sequences_opens_quickly(tmp_path, build_dynamics) -> None:
     """9000 sequences in one manifest, a third of the paper's number: opening stays far below a second."""
     item = build_dynamics(frames=2)
-    Store.create(tmp_path).append([dataclasses.replace(item, name=f"made-up-{i}") for i in range(9000)])
+    Store.create(tmp_path).append(
+        [dataclasses.replace(item, name=f"made-up-{i}", solution=f"{i:016x}") for i in range(9000)]
+    )
     start = time.process_time()  # of this process alone: other work on the machine does not count
     store = Store.open(tmp_path)
     assert len(store) == 9000

@@ -131,12 +131,13 @@ def test_values_out_of_range_are_found(build_dynamics) -> None:
 
 
 def test_one_record_under_two_names_is_found(tmp_path, three_sequences) -> None:
-    """Same solution, subject, seed and start; another start is another record."""
+    """Same solution, subject, seed and start; another start is another record. Published by whom nobody asked."""
     twin = dataclasses.replace(three_sequences[1], name="twin")
     other = dataclasses.replace(three_sequences[1], name="other", clip_start=7.0)
-    store = Store.create(tmp_path)
-    store.append([*three_sequences, twin, other])
-    (complaint,) = verify_store(store)
+    storage = Store.create(tmp_path).storage
+    with storage.prepare([*three_sequences, twin, other]) as prepared:
+        storage.publish(prepared)
+    (complaint,) = verify_store(Store.open(tmp_path))
     assert "sequence 'twin' is the same record as 'made-up-1'" in complaint
 
 
