@@ -1,8 +1,10 @@
 """A data set of the paper's size: how long it takes to open, and how fast random windows come out of its shards.
 
 The data set is made of sparse files (`bench.sparse_store`): real manifests, arrays of zeros that take no room. Opening is timed
-from the folder to the list of sequences with their offsets; windows are 6 frames of the 24 bodies' quaternions out of all shards,
-checked against slices of the maps. `python -m bench.bench_store` measures and appends rows.
+from the folder to the offsets of all sequences, and must take less than a second. Windows are 6 frames of the 24 bodies'
+quaternions out of all shards, checked against slices of the maps; those frames hold their numbers, so that a wrong window shows.
+Beside them stands the same kernel on the same frames as one array in memory: what the maps of many shards cost.
+`python -m bench.bench_store` measures and appends rows.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import numpy as np
 
 from bench.harness import Case, Contender, Row, append_rows, measure, table
 from bench.machine import measure_machine
-from bench.sparse_store import make_sparse_store
+from bench.sparse_store import make_sparse_store, number_frames
 from dataset.command_line import run_command
 from dataset.store import Store
 from dataset.windows import WINDOW
+from kernels.gather import gather_runs, join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ def _opening(path: Path) -> tuple[Case, list[Contender]]:
     case = Case(kernel="store", name="open", items=store.num_frames, unit="frames")
     return case, [
         Contender(impl="manifests and sizes", run=open_manifests, check=check_shards),
-        Contender(impl="and every sequence", run=open_sequences, check=check_sequences),
+        Contender(impl="and the offsets of all sequences", run=open_sequences, check=check_sequences),
     ]
 
 
@@ -82,10 +85,15 @@ def _windows(path: Path, config: StoreBench) -> tuple[Case, list[Contender]]:
     store = Store.open(path)
     # Sequences spread over all shards, as many as stay in memory.
     lengths = np.diff(store.frame_offsets)
-    step = max(1, round(store.num_frames / config.window_frames))
-    starts = np.concatenate([np.arange(store.frame_offsets[i], store.frame_offsets[i] + lengths[i] - WINDOW + 1)
-                             for i in range(0, len(store), step)])  # fmt: skip
-    first = np.random.default_rng(0).choice(starts, config.windows)
+    chosen = np.arange(0, len(store), max(1, round(store.num_frames / config.window_frames)))
+    rng = np.random.default_rng(0)
+    inside = rng.choice(len(chosen), config.windows)
+    begin = rng.integers(lengths[chosen[inside]] - WINDOW + 1)
+    first = store.frame_offsets[chosen[inside]] + begin
+    number_frames(store, chosen)
+    loaded = np.concatenate([_frames(store, index) for index in chosen])
+    in_memory = join([loaded])
+    first_loaded = np.concatenate(([0], np.cumsum(lengths[chosen])))[inside] + begin
     out = store.windows("quat", first, WINDOW)
     maps, offsets = store.fields("quat"), np.cumsum([0, *(len(array) for array in store.fields("quat"))])
 
@@ -98,14 +106,33 @@ def _windows(path: Path, config: StoreBench) -> tuple[Case, list[Contender]]:
             found[here] = maps[number][rows[here] - offsets[number]]
         return found
 
+    def check_fancy() -> None:
+        assert np.array_equal(fancy()[:, :, 0, 0], first[:, None] + np.arange(WINDOW)), (
+            "windows are not those asked for"
+        )
+
     def check() -> None:
         assert np.array_equal(store.windows("quat", first, WINDOW), fancy()), "windows differ"
+
+    def check_in_memory() -> None:
+        assert np.array_equal(gather_runs(in_memory, first_loaded, WINDOW), fancy()), "windows differ"
 
     case = Case(kernel="store", name="windows", items=config.windows, unit="windows", bytes=2 * out.nbytes)
     return case, [
         Contender(impl="Store.windows", run=lambda: store.windows("quat", first, WINDOW, out=out), check=check),
-        Contender(impl="numpy fancy index", run=fancy, check=check, is_rival=True),
+        Contender(
+            impl="the kernel on one array in memory",
+            run=lambda: gather_runs(in_memory, first_loaded, WINDOW, out=out),
+            check=check_in_memory,
+            is_rival=True,
+        ),
+        Contender(impl="numpy fancy index", run=fancy, check=check_fancy, is_rival=True),
     ]
+
+
+def _frames(store: Store, index: int) -> np.ndarray:
+    rows = np.arange(store.frame_offsets[index], store.frame_offsets[index + 1])
+    return store.gather("quat", rows)
 
 
 def run() -> None:

@@ -213,8 +213,8 @@ class Store:
             key = record_key(item)
             if key is not None and (twin := records.setdefault(key, item.name)) != item.name:
                 raise ValueError(
-                    f"{self.path}: expected new sequences, found {item.name!r}, the same record as {twin!r} (one solution, subject,"
-                    " seed and start); leave it out"
+                    f"{self.path}: expected new sequences, found {item.name!r}, the same record as {twin!r} (one solution,"
+                    " subject, seed and start); leave it out"
                 )
 
     def copy(self, shard: Shard) -> None:

@@ -1,7 +1,6 @@
 """Acclaim ASF (skeleton) + AMC (motion) files: text in, a posed joint tree out.
 
-A bone turns about its own start, in the bone's local axes C: its rotation in the file's rest axes is L = C M C⁻¹ with M
-the
+A bone turns about its own start, in the bone's local axes C: its rotation in the file's rest axes is L = C M C⁻¹ with M the
 turns of the AMC line applied in the order of `dof`.
 
 Axis legend: T frames, K bones (the root first).

@@ -257,7 +257,7 @@ def test_one_record_under_two_names_is_refused(tmp_path, three_sequences) -> Non
     store = Store.create(tmp_path)
     store.append(three_sequences[:1])
     twin = dataclasses.replace(three_sequences[0], name="twin", clip="made-up/copied")
-    with pytest.raises(ValueError, match="'twin', the same record as 'made-up-0' .* leave it out"):
+    with pytest.raises(ValueError, match=r"'twin', the same record as 'made-up-0' .* leave it out"):
         store.append([twin])
     with pytest.raises(ValueError, match="'twin', the same record as 'made-up-1'"):
         store.append([three_sequences[1], dataclasses.replace(three_sequences[1], name="twin")])
