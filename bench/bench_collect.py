@@ -1,8 +1,8 @@
-"""A collection by replay: processes of one machine beside Ray with as many workers, and the time that the paper's hours would take.
+"""A collection by replay: processes beside Ray with as many workers, and the time that the paper's hours would take.
 
 Work: the first stretches of `solutions/plan.csv` on their subjects, from motion files to a data set on the disk with all checks,
 each time into a new folder, the two ways in turn; both must write the same bytes. Then the whole list once, by processes. The
-time is that of `run.json`: from the first item's start to the last shard, the start of the workers included, that of Ray itself not.
+time is that of `run.json`: from the first item to the last shard, with the start of the workers, without that of Ray itself.
 Needs the motions that IMDYLAB_DATA points to. `python -m bench.bench_collect` measures and appends rows (about 8 minutes).
 """
 
@@ -135,10 +135,9 @@ def _row(case: str, way: str, runs: list[Collected], config: CollectBench, devic
 
 def _extrapolated(one: Collected, config: CollectBench) -> str:
     share = 3600.0 * config.hours / one.kept
-    return (
-        f"measured: {one.kept / 60:.1f} min of motion in {one.wall:.0f} s by {config.workers} processes, {one.num_bytes / 1e6:.0f} MB;"
-        f" {config.hours:g} h would take {share * one.wall / 3600:.1f} h and {share * one.num_bytes / 1e9:.1f} GB"
-    )
+    measured = f"{one.kept / 60:.1f} min of motion in {one.wall:.0f} s, {one.num_bytes / 1e6:.0f} MB"
+    wanted = f"{share * one.wall / 3600:.1f} h and {share * one.num_bytes / 1e9:.1f} GB"
+    return f"{config.workers} processes: {measured}; {config.hours:g} h would take {wanted}"
 
 
 def run() -> None:

@@ -91,7 +91,7 @@ def _windows(path: Path, config: StoreBench) -> tuple[Case, list[Contender]]:
     begin = rng.integers(lengths[chosen[inside]] - WINDOW + 1)
     first = store.frame_offsets[chosen[inside]] + begin
     number_frames(store, chosen)
-    loaded = np.concatenate([_frames(store, index) for index in chosen])
+    loaded = np.concatenate([_frames(store, int(index)) for index in chosen])
     in_memory = join([loaded])
     first_loaded = np.concatenate(([0], np.cumsum(lengths[chosen])))[inside] + begin
     out = store.windows("quat", first, WINDOW)

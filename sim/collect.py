@@ -44,6 +44,8 @@ from sim.work_items import WorkItem, list_clips, list_items
 
 AHEAD = 16
 """Items a worker that may be finished before an earlier one is: more would only fill the memory."""
+SAID_EVERY = 30.0
+"""Time between two lines of progress where no terminal shows a bar [s]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +143,10 @@ def _collect(config: Config, items: list[WorkItem], make_pool: MakePool, command
     tally, order, started = Tally(), ShardOrder(list(todo), store, config.shard_seconds), time.perf_counter()
     pool = make_pool(task, len(todo))
     reporter = Reporter(storage, len(items), len(items) - len(todo), pool.workers)
-    with tqdm(total=len(items), initial=len(items) - len(todo), unit="clip", desc="collect", file=sys.stderr) as bar:
+    is_shown, said = sys.stderr.isatty(), time.monotonic()
+    with tqdm(
+        total=len(items), initial=len(items) - len(todo), unit="clip", desc="collect", file=sys.stderr, disable=not is_shown
+    ) as bar:  # fmt: skip
         try:
             for item in _finished(todo, order, pool):
                 tally.add(todo[item.place], item.outcome)
@@ -150,7 +155,11 @@ def _collect(config: Config, items: list[WorkItem], make_pool: MakePool, command
                 if item.outcome.error:
                     bar.write(item.outcome.error, file=sys.stderr)
                 bar.update()
-                bar.set_postfix_str(reporter.report(tally).as_text())
+                progress = reporter.report(tally).as_text()
+                bar.set_postfix_str(progress)
+                if not is_shown and time.monotonic() - said >= SAID_EVERY:
+                    print(f"collect: {progress}", file=sys.stderr, flush=True)
+                    said = time.monotonic()
             pool.close()
         finally:
             pool.stop()

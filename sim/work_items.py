@@ -6,6 +6,7 @@ file, a folder of motion files, or a list of stretches (`.csv`, `dataset.motion.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -152,8 +153,7 @@ def list_clips(motions: Sequence[str], root: Path | None = None) -> list[ClipRef
                 f"motions: expected {SOURCE}, {SOURCE}/NAME, a motion file, a folder or a .csv list, got {entry!r}, which"
                 " does not exist"
             )
-    labels = [clip.label for clip in clips]
-    twice = sorted({label for label in labels if labels.count(label) > 1})
+    twice = sorted(label for label, count in Counter(clip.label for clip in clips).items() if count > 1)
     if twice:
         raise ValueError(f"motions: expected every clip once, found {twice[0]!r} more than once")
     return clips

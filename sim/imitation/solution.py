@@ -11,7 +11,7 @@ File: a `.npz` without pickles: `header` (UTF-8 JSON as bytes), `offsets` (all s
 `error_mm` (mean body error at each knot, uint16) and `pushing` (which forces the floor pushes with in each pass of the dynamics
 filter, a bit each, all passes one after the other). Files of the first format have no `pushing`; the filter then finds it.
 
-Axis legend: D = 27 searched degrees of freedom.
+Axis legend: D = 25 searched degrees of freedom.
 """
 
 from __future__ import annotations

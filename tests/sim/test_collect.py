@@ -12,6 +12,7 @@ from dataset.provenance import read_runs
 from dataset.store import Store
 from dataset.summary import summarize
 from dataset.verify import verify_store
+from sim import collect
 from sim.collect import Config, main
 from sim.imitate_clip import ImitationConfig, find_solutions, imitate_item
 from sim.imitation.solution import load_solution, save_solution
@@ -178,3 +179,11 @@ def test_the_same_solution_gives_the_same_record_bit_for_bit(collected, clips):
     stored = store.read(store.find("here/long@0.00"))
     np.testing.assert_array_equal(outcome.kept[0].impulse, stored.impulse)
     np.testing.assert_array_equal(outcome.kept[0].grf, stored.grf)
+
+
+def test_without_a_terminal_progress_comes_in_plain_lines(tmp_path, arm_swing, monkeypatch, capsys):
+    (tmp_path / "swing.txt").write_text(arm_swing(1.2))
+    monkeypatch.setattr(collect, "SAID_EVERY", 0.0)
+    main(Config(motions=(str(tmp_path / "swing.txt"),), out=tmp_path / "set", solutions=(), workers=1, imitation=QUICK))
+    said = capsys.readouterr().err
+    assert "\r" not in said and "collect: 1 of 1 items" in said

@@ -1,6 +1,6 @@
 """Tracking of a whole clip: plan, execute, go back and search harder where it fails, start again where it cannot be done.
 
-Axis legend: D = 27 searched degrees of freedom.
+Axis legend: D = 25 searched degrees of freedom.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ between and continuous. No sample is ever executed, so the noise of the search d
 Offsets are rounded to `QUANTUM` before they are executed and the solver's warm start is carried along, so that the stored
 sequence replays as one long roll-out bit for bit.
 
-Axis legend: B samples, K substeps, D = 27 searched degrees of freedom, N = 24 bodies.
+Axis legend: B samples, K substeps, D = 25 searched degrees of freedom, N = 24 bodies.
 """
 
 from __future__ import annotations

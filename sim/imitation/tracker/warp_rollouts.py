@@ -2,7 +2,7 @@
 
 Tensors are views of warp's arrays; torch and warp work on one stream.
 
-Axis legend: B samples, K substeps of the horizon, C checkpoints, D = 27 searched degrees of freedom, M residuals.
+Axis legend: B samples, K substeps of the horizon, C checkpoints, D = 25 searched degrees of freedom, M residuals.
 """
 
 from __future__ import annotations

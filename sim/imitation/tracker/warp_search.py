@@ -5,7 +5,7 @@ comes back is one plan a knot and whether it is good enough. What is planned is 
 stored solutions replay bit for bit on any machine that replays others. The planning solver is Newton, not projected Gauss-Seidel,
 which the engine does not have.
 
-Axis legend: B samples, D = 27 searched degrees of freedom, X unknowns, M residuals.
+Axis legend: B samples, D = 25 searched degrees of freedom, X unknowns, M residuals.
 """
 
 from __future__ import annotations
