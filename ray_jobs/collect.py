@@ -17,12 +17,10 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent)]  # run as a file, the packages are beside its folder
 
-import ray
 import tyro
 
 from dataset.command_line import run_command
-from ray_jobs.cluster import RayConfig, connect
-from ray_jobs.ray_pool import RayPool
+from ray_jobs.cluster import RayConfig, connect, load_ray, room
 from sim import collect
 from sim.collect_pool import ONE_THREAD
 
@@ -31,7 +29,7 @@ from sim.collect_pool import ONE_THREAD
 class Config(collect.Config):
     """Options of `ray_jobs/collect.py`: those of `sim.collect`, and the cluster.
 
-    `--workers` is the number of items in flight, by default as many as the cluster has cores for.
+    `--workers` is the number of items in flight, by default as many as the cluster has cores and GPUs for.
     """
 
     ray: RayConfig = dataclasses.field(default_factory=RayConfig)
@@ -39,11 +37,19 @@ class Config(collect.Config):
 
 
 def main(config: Config) -> dict[str, Any]:
-    """Collect on Ray; as `sim.collect.main`."""
+    """Collect on Ray; as `sim.collect.main`.
+
+    Raises:
+        ValueError: Ray is not installed, or the cluster does not answer or has no machine for an item.
+        ChildProcessError: The cluster failed: it lost a shard's records at every attempt, or cannot run the work at all.
+    """
+    load_ray()
+    from ray_jobs.ray_pool import RayPool
+
     os.environ.update(ONE_THREAD)
     with connect(config.ray, config.workers or collect.usable_cores()):
-        cores = int(ray.cluster_resources().get("CPU", 1) / max(config.ray.num_cpus, 1e-3))
-        workers = config.workers or max(1, cores)
+        places = room(config.ray)
+        workers = config.workers or places  # more than there are places for wait, or make a cluster grow that can
         return collect.main(
             config, lambda task, items: RayPool(task, min(workers, max(1, items)), config.ray), "ray_jobs.collect"
         )

@@ -125,6 +125,8 @@ def main(config: Config, make_pool: MakePool | None = None, command: str = "sim.
     """
     if not config.shard_seconds > 0:
         raise ValueError(f"shard_seconds: expected a positive time in s, got {config.shard_seconds}")
+    if config.workers < 0:
+        raise ValueError(f"workers: expected a number of processes, or 0 for one a core, got {config.workers}")
     clips = list_clips(config.motions, config.root)
     items = list_items(clips, _subjects(config.subjects), config.seeds, config.pairing)
     with only_collector(open_storage(config.out)):
@@ -142,11 +144,14 @@ def _collect(config: Config, items: list[WorkItem], make_pool: MakePool, command
     task = Task(config=config.imitation, stored=find_solutions((*config.solutions, own)), save_to=own)
     tally, order, started = Tally(), ShardOrder(list(todo), store, config.shard_seconds), time.perf_counter()
     pool = make_pool(task, len(todo))
-    reporter = Reporter(storage, len(items), len(items) - len(todo), pool.workers)
-    is_shown, said = sys.stderr.isatty(), time.monotonic()
-    with tqdm(
-        total=len(items), initial=len(items) - len(todo), unit="clip", desc="collect", file=sys.stderr, disable=not is_shown
-    ) as bar:  # fmt: skip
+    stored, is_shown, said = len(items) - len(todo), sys.stderr.isatty(), time.monotonic()
+    with (
+        Reporter(storage, len(items), stored, pool.workers) as reporter,
+        tqdm(
+            total=len(items), initial=stored, unit="clip", desc="collect", file=sys.stderr, disable=not is_shown
+        ) as bar,
+    ):  # fmt: skip
+        reporter.report(tally)
         try:
             for item in _finished(todo, order, pool):
                 tally.add(todo[item.place], item.outcome)
@@ -163,7 +168,7 @@ def _collect(config: Config, items: list[WorkItem], make_pool: MakePool, command
             pool.close()
         finally:
             pool.stop()
-    reporter.report(tally, is_last=True)
+        reporter.report(tally, is_last=True)
     store = Store.create(storage)  # others may have written its shards
     whole = {name: dataclasses.asdict(figures) for name, figures in completion(store).items()}
     result = tally.result() | {

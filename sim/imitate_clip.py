@@ -32,7 +32,7 @@ from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.reference import make_reference
 from sim.imitation.tracker.solve import replay, solve
 from sim.record import Origin, RecordConfig, RecordReport, record
-from sim.work_items import WorkItem
+from sim.work_items import TRACKER, WorkItem
 
 _READERS = 8
 """Solutions read at a time: on an object store each is mostly waiting."""
@@ -151,11 +151,13 @@ def imitate_item(
     """Records of one work item. Raises nothing that has to do with the clip.
 
     Args:
-        item: Clip, subject and seed.
+        item: Clip, subject, controller and seed.
         config: How.
         stored: Solutions that may be replayed (`find_solutions`).
         save_to: Folder or address for solutions that had to be searched; None to keep none.
     """
+    if item.controller != TRACKER:
+        raise ValueError(f"{item.name}: expected the controller {TRACKER!r}, the only one here, got {item.controller!r}")
     outcome, before = ItemOutcome(), engine_warnings()
     try:
         humanoid = _humanoid(item.subject, config.humanoid)
@@ -265,11 +267,11 @@ def _replay_and_record(
         has_diverged |= not is_exact and not np.all(error <= config.record.max_tracking_error)
         outcome.inexact += not is_exact
         origin = Origin(
-            name=f"{motion.source}/{motion.name}/{item.subject.name}/{item.seed}" + (f"~{number}" if number else ""),
+            name=item.sequence_name(f"{motion.source}/{motion.name}") + (f"~{number}" if number else ""),
             clip=f"{motion.source}/{motion.name}",
             seed=item.seed,
             clip_start=part.stretch.start / KNOTS_PER_SECOND,
-            controller="tracker",
+            controller=item.controller,
             solution=solution.identity,
             flags=tuple(
                 word

@@ -1,11 +1,21 @@
-"""How far a collection is, for a person and for `ray_jobs.status`: a small file beside the data, replaced every few seconds."""
+"""How far a collection is, for a person and for `ray_jobs.status`: a small file beside the data, replaced every few seconds.
+
+The file is also the sign of life: it is written again where nothing is finished for a while. Whether a collection is at work
+is known for sure only on the machine where it runs, by its lock; anywhere else, and on object stores, which know no locks, by
+how long ago the last sign was.
+"""
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
+import logging
+import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
 
 from dataset import atomic
 from dataset.place import Place
@@ -17,9 +27,13 @@ from sim.tally import Tally
 FILE = "progress.json"
 """In the data set's folder; not part of the data."""
 INTERVAL = 5.0
-"""Seconds between two writings."""
+"""Seconds between two writings while items are finished."""
+BEAT = 20.0
+"""Seconds after which it is written again though nothing was finished: a search may take many minutes."""
 SILENCE = 120.0
-"""A collection into an object store, which knows no locks, is taken to have stopped after so many seconds without a word."""
+"""After so many seconds without a sign of life a collection is taken to have stopped, where its lock does not tell."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +58,15 @@ class Progress:
     """Workers."""
     updated: str
     """When this was written, UTC."""
+    is_finished: bool = False
+    """True once all that was to do is stored."""
+    machine: str = ""
+    """Fingerprint of the running system that it is written on; says nothing about it but whether it is this one."""
 
     def age(self) -> float:
-        """Time since it was written [s]."""
+        """Time since it was written, by this machine's clock [s]."""
         now = datetime.datetime.now(datetime.UTC)
-        return (now - datetime.datetime.fromisoformat(self.updated)).total_seconds()
+        return max(0.0, (now - datetime.datetime.fromisoformat(self.updated)).total_seconds())
 
     def as_text(self) -> str:
         """One line for a person."""
@@ -61,7 +79,7 @@ class Progress:
 
 
 class Reporter:
-    """Keeps the progress file of one run.
+    """Keeps the progress file of one run; within a `with` block it also gives signs of life.
 
     Args:
         folder: Data set: folder or address.
@@ -75,22 +93,62 @@ class Reporter:
         self._items, self._stored, self._workers = items, stored, workers
         self._started = time.monotonic()
         self._written = -INTERVAL
+        self._last: Progress | None = None
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._beats = threading.Thread(target=self._beat, daemon=True, name="signs of life")
+
+    def __enter__(self) -> Self:
+        self._beats.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._beats.join()
 
     def report(self, tally: Tally, *, is_last: bool = False) -> Progress:
         """Progress now; written to the file if the last writing is some seconds ago."""
-        now = time.monotonic()
-        elapsed = now - self._started
+        elapsed = time.monotonic() - self._started
         left = self._items - self._stored - tally.items
         progress = Progress(
             items=self._items, done=self._stored + tally.items, hours=tally.report.kept / FRAME_RATE / 3600,
             steps_per_s=tally.steps_per_second, lost=dict(tally.lost.most_common()), elapsed=round(elapsed, 1),
             eta=round(elapsed / tally.items * left, 1) if tally.items else None, workers=self._workers,
-            updated=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            updated=_now(), is_finished=is_last, machine=machine_fingerprint(),
         )  # fmt: skip
-        if is_last or now - self._written >= INTERVAL:
-            self._storage.write_file(FILE, atomic.encode_json(asdict(progress)))
-            self._written = now
+        with self._lock:
+            self._last = progress
+            if is_last or time.monotonic() - self._written >= INTERVAL:
+                self._write(progress)
         return progress
+
+    def _write(self, progress: Progress) -> None:
+        self._storage.write_file(FILE, atomic.encode_json(asdict(progress)))
+        self._written = time.monotonic()
+
+    def _beat(self) -> None:
+        while not self._ended.wait(min(BEAT, INTERVAL)):
+            with self._lock:
+                if self._last is None or time.monotonic() - self._written < BEAT:
+                    continue
+                elapsed = round(time.monotonic() - self._started, 1)
+                try:
+                    self._write(replace(self._last, updated=_now(), elapsed=elapsed))
+                except OSError as error:  # where the data cannot be written either, that ends the collection
+                    _log.debug("no sign of life: %s", error)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def machine_fingerprint() -> str:
+    """Equal for processes that see each other's locks: those under one running kernel; empty where it cannot be told."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+    return hashlib.sha256(boot.encode()).hexdigest()[:12]
 
 
 def read_progress(folder: Place | Storage) -> Progress | None:
@@ -126,10 +184,24 @@ def status_lines(folder: Place | Storage) -> list[str]:
     progress = read_progress(storage)
     if progress is None:
         return [*lines, "progress  none: nothing was collected here yet"]
-    is_done = progress.done >= progress.items
-    if isinstance(storage, Folder):
-        is_at_work = is_collecting(storage.place)
-    else:
-        is_at_work = not is_done and progress.age() < SILENCE
-    state = "at work" if is_at_work else "finished" if is_done else "stopped: start it again, it goes on"
-    return [*lines, f"progress  {progress.as_text()}", f"state     {state}; last said {progress.updated}"]
+    state = _state(storage, progress)
+    said = f"{_duration(progress.age())} ago, {progress.updated}"
+    return [*lines, f"progress  {progress.as_text()}", f"state     {state}", f"heard of  {said}"]
+
+
+def _state(storage: Storage, progress: Progress) -> str:
+    """What is known about the collection, and no more."""
+    if isinstance(storage, Folder) and is_collecting(storage.place):
+        return "at work"
+    if progress.is_finished:
+        return "finished"
+    again = "start it again, it goes on"
+    if isinstance(storage, Folder) and progress.machine and progress.machine == machine_fingerprint():
+        return f"stopped: {again}"
+    if progress.age() < SILENCE:
+        return f"at work, or stopped a moment ago: it gives a sign of life every {BEAT:.0f} s"
+    return f"stopped, as it seems: it would give a sign of life every {BEAT:.0f} s; {again}"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120.0 else str(datetime.timedelta(seconds=round(seconds)))

@@ -16,7 +16,7 @@ from dataset.place import Place
 from dataset.storage import Folder, Storage, open_storage
 from dataset.store import Store
 from dataset.summary import standing_losses
-from sim.work_items import WorkItem
+from sim.work_items import TRACKER, WorkItem
 
 LOCK = ".collect.lock"
 """File that a running collection holds locked; the lock goes with the process, however it ends."""
@@ -101,23 +101,24 @@ def unfinished(items: Sequence[WorkItem], store: Store, keep_failed: bool) -> di
     An item is left to do if there is neither a record nor a loss of it or, unless failures are kept, if it or a stretch of it
     failed for one of `FAILURES` and was not made good since.
     """
-    settled: defaultdict[tuple[str, str, int], set[str]] = defaultdict(set)
-    failed: set[tuple[str, str, int]] = set()
-    seen = {(info.clip, info.subject.name, info.seed) for info in store.sequences}
+    settled: defaultdict[tuple[str, str, str, int], set[str]] = defaultdict(set)
+    failed: set[tuple[str, str, str, int]] = set()
+    seen = {(info.clip, info.subject.name, info.controller, info.seed) for info in store.sequences}
     standing = [] if keep_failed else [loss for loss in standing_losses(store) if loss.reason in FAILURES]
-    unsettled = {(loss.clip, loss.subject, loss.seed) for loss in standing}
+    unsettled = {(loss.clip, loss.subject, TRACKER, loss.seed) for loss in standing}  # only collections know losses
     seen |= {
-        (loss.clip, loss.subject, loss.seed) for loss in store.dropped if keep_failed or loss.reason not in FAILURES
+        (loss.clip, loss.subject, TRACKER, loss.seed)
+        for loss in store.dropped
+        if keep_failed or loss.reason not in FAILURES
     }
-    for clip, subject, seed in seen | unsettled:
+    for clip, subject, controller, seed in seen | unsettled:
         for name in (clip, clip.rsplit("@", 1)[0]):  # a stretch of a file
-            if (clip, subject, seed) in unsettled:
-                failed.add((name, subject, seed))
+            if (clip, subject, controller, seed) in unsettled:
+                failed.add((name, subject, controller, seed))
             else:
-                settled[name, subject, seed].add(clip)
+                settled[name, subject, controller, seed].add(clip)
     left = {}
     for place, item in enumerate(items):
-        key = (item.clip.label, item.subject.name, item.seed)
-        if key in failed or key not in settled:
-            left[place] = dataclasses.replace(item, settled=frozenset(settled.get(key, ())))
+        if item.key in failed or item.key not in settled:
+            left[place] = dataclasses.replace(item, settled=frozenset(settled.get(item.key, ())))
     return left

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -25,6 +25,8 @@ from dataset.motion.retarget import retarget
 from dataset.motion.screen import MotionReport, screen_motion
 from dataset.schema import Motion, Subject
 
+TRACKER: Final = "tracker"
+"""The controller of collections: offsets found by search, replayed (`sim.imitation.tracker`)."""
 LONGEST_STRETCH = 20.0
 """Usable stretches of a file are cut to pieces no longer than this [s]: what one search and one solution cover."""
 
@@ -98,7 +100,7 @@ class ClipRef:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkItem:
-    """One clip on one subject with one seed."""
+    """One clip on one subject, driven by one controller with one seed."""
 
     clip: ClipRef
     """What is imitated."""
@@ -106,13 +108,25 @@ class WorkItem:
     """Who imitates."""
     seed: int
     """Seed of the controller's search."""
+    controller: str = TRACKER
+    """What drives the body. Records of another controller in the same data set are other work."""
     settled: frozenset[str] = frozenset()
     """Stretches of the clip, by `source/name`, that are done already and not asked for again."""
 
     @property
     def name(self) -> str:
         """Identifier, unique in a collection: start of the names of the sequences it gives."""
-        return f"{self.clip.label}/{self.subject.name}/{self.seed}"
+        return self.sequence_name(self.clip.label)
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes it the same work: clip, subject, controller, seed."""
+        return self.clip.label, self.subject.name, self.controller, self.seed
+
+    def sequence_name(self, clip: str) -> str:
+        """Name of what comes of a stretch, `source/name`, of the clip; that of the tracker's goes without saying."""
+        driver = "" if self.controller == TRACKER else f"{self.controller}/"
+        return f"{clip}/{self.subject.name}/{driver}{self.seed}"
 
 
 @lru_cache(maxsize=1)
