@@ -157,7 +157,9 @@ def imitate_item(
         save_to: Folder or address for solutions that had to be searched; None to keep none.
     """
     if item.controller != TRACKER:
-        raise ValueError(f"{item.name}: expected the controller {TRACKER!r}, the only one here, got {item.controller!r}")
+        raise ValueError(
+            f"{item.name}: expected the controller {TRACKER!r}, the only one here, got {item.controller!r}"
+        )
     outcome, before = ItemOutcome(), engine_warnings()
     try:
         humanoid = _humanoid(item.subject, config.humanoid)

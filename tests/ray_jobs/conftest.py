@@ -1,4 +1,4 @@
-"""Which processes of this test's own Ray do its work."""
+"""What the tests of Ray share: which processes of a test's own Ray do its work, and what an undisturbed collection gives."""
 
 import os
 from collections.abc import Callable
@@ -33,3 +33,18 @@ def _is_ours(pid: int) -> bool:
         except OSError:
             return False
     return False
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """Files of a collection without Ray that nothing happened to: a shard a clip."""
+    from collections_on_ray import CLIPS, config, tree
+    from this_process import ThisProcess
+
+    from sim import collect
+
+    out = tmp_path_factory.mktemp("whole") / "set"
+    collect.main(config(out), lambda task, _: ThisProcess(task))
+    files = tree(out)
+    assert len({name.split("/")[0] for name in files}) == len(CLIPS)
+    return files

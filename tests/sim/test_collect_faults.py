@@ -14,39 +14,17 @@ import time
 from pathlib import Path
 
 import pytest
+from this_process import ThisProcess
 
 from dataset.store import Store
 from sim import work_items
 from sim.collect import Config, main
-from sim.collect_pool import ProcessPool, attempt
 from sim.imitate_clip import ImitationConfig
 from sim.resume import LOCK, is_collecting
-from sim.shard_order import Finished
 
 CLIPS = ("embedded/kick", "embedded/jump", "embedded/punch")
 SOLUTIONS = Path(__file__).parent.parent.parent / "solutions" / "embedded"
 REPLAYED = ImitationConfig(may_search=False)
-
-
-class ThisProcess:
-    """A pool of this process alone, with so many items in flight, which finish in an order drawn by chance."""
-
-    def __init__(self, task, workers=1, seed=0):
-        self.workers, self._task, self._random, self._held = workers, task, random.Random(seed), []
-
-    def submit(self, place, item):
-        self._held.append((place, item))
-
-    def wait(self):
-        place, item = self._held.pop(self._random.randrange(len(self._held)))
-        outcome = attempt(item, self._task)
-        return [Finished(place=place, outcome=outcome, records=outcome.kept)]
-
-    store = ProcessPool.store
-
-    def close(self): ...
-
-    def stop(self): ...
 
 
 def _config(out):

@@ -7,15 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from this_process import ThisProcess
 
 from dataset.provenance import read_runs
 from dataset.storage import open_storage
 from dataset.store import Store
 from sim.collect import Config, main
-from sim.collect_pool import ProcessPool, attempt
 from sim.imitate_clip import ImitationConfig, find_solutions
 from sim.progress import status_lines
-from sim.shard_order import Finished
 
 pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed (extra `dev`)")
 import s3_server
@@ -23,27 +22,6 @@ import s3_server
 ROOT = Path(__file__).parent.parent.parent
 CLIPS = ("embedded/kick", "embedded/punch")
 pytestmark = pytest.mark.timeout(600)
-
-
-class ThisProcess:
-    """A pool of this process alone."""
-
-    def __init__(self, task):
-        self.workers, self._task, self._held = 1, task, []
-
-    def submit(self, place, item):
-        self._held.append((place, item))
-
-    def wait(self):
-        place, item = self._held.pop()
-        outcome = attempt(item, self._task)
-        return [Finished(place=place, outcome=outcome, records=outcome.kept)]
-
-    store = ProcessPool.store
-
-    def close(self): ...
-
-    def stop(self): ...
 
 
 @pytest.fixture(autouse=True)

@@ -1,9 +1,15 @@
 """What a collection has to do, from what a user names."""
 
+import dataclasses
+
 import pytest
+from toy_dynamics import sway_dynamics
 
 from dataset.body.subjects import SUBJECTS
 from dataset.motion.embedded import CLIP_NAMES
+from dataset.store import Store
+from sim.imitate_clip import ImitationConfig, imitate_item
+from sim.resume import unfinished
 from sim.work_items import list_clips, list_items
 
 PLAN = "source,clip,start_s,end_s,tag\nbvh,bvh/walk/01.bvh,0.000,5.000,walk\nbvh,bvh/walk/01.bvh,5.000,9.500,walk\n"
@@ -50,3 +56,21 @@ def test_every_pairing_is_the_product_and_turn_takes_subjects_by_place():
     turn = list_items(clips, SUBJECTS[:4], (0,), "turn")
     assert [item.subject.name for item in turn[:5]] == [SUBJECTS[place % 4].name for place in range(5)]
     assert turn[0].name == f"embedded/{CLIP_NAMES[0]}/{SUBJECTS[0].name}/0"
+
+
+def test_what_another_controller_recorded_is_other_work(tmp_path):
+    """The same clip, subject and seed: the tracker's records settle its own item only, under the names they always had."""
+    [item] = list_items(list_clips(["embedded/walk"]), SUBJECTS[:1], (0,))
+    policy = dataclasses.replace(item, controller="policy")
+    assert item.key == ("embedded/walk", SUBJECTS[0].name, "tracker", 0) != policy.key
+    assert (item.name, policy.name) == (
+        f"embedded/walk/{SUBJECTS[0].name}/0",
+        f"embedded/walk/{SUBJECTS[0].name}/policy/0",
+    )
+    record = dataclasses.replace(sway_dynamics(0), clip="embedded/walk", subject=SUBJECTS[0], seed=0)
+    for controller, left in (("tracker", [1]), ("policy", [0])):
+        store = Store.create(tmp_path / controller)
+        store.append([dataclasses.replace(record, controller=controller)])
+        assert list(unfinished([item, policy], store, keep_failed=False)) == left
+    with pytest.raises(ValueError, match="expected the controller 'tracker', the only one here, got 'policy'"):
+        imitate_item(policy, ImitationConfig())

@@ -1,0 +1,133 @@
+"""Small collections that the tests of Ray disturb, and the clusters of their own that they run on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import s3_server
+
+from dataset.place import Place
+from ray_jobs.cluster import RayConfig
+from sim import collect
+from sim.imitate_clip import ImitationConfig
+
+ROOT = Path(__file__).parent.parent
+CLIPS = tuple(f"embedded/{name}" for name in ("kick", "punch", "getup_facedown", "getup_faceup", "jump", "walk"))
+"""The shortest first: when it is done and written, others are not."""
+RAY_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000",  # a machine at work is slow
+    "RAY_num_workers_soft_limit": "5",  # four items and a shard keep their processes from test to test
+    # A dead node is noticed in some seconds; one that only stands still for half a minute is not taken for dead.
+    "RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "10000", "RAY_health_check_failure_threshold": "3",
+    # For all processes of the cluster, whose environment is that of the test when it starts.
+    "AWS_ACCESS_KEY_ID": s3_server.KEY, "AWS_SECRET_ACCESS_KEY": s3_server.SECRET, "AWS_EC2_METADATA_DISABLED": "true",
+}  # fmt: skip
+
+
+def config(out: Place, shard_seconds: float = 1.0) -> collect.Config:
+    """A collection of a shard a clip, all replayed."""
+    return collect.Config(
+        motions=CLIPS, out=out, shard_seconds=shard_seconds, imitation=ImitationConfig(may_search=False),
+        solutions=(ROOT / "solutions" / "embedded",),
+    )  # fmt: skip
+
+
+OPTIONS = ["--motions", *CLIPS, "--shard-seconds", "1", "--imitation.no-may-search", "--ray.num-cpus", "0.5"]
+"""The same on the command line."""
+
+
+def on_ray(cfg: collect.Config, workers: int, pool: Any = None, **ray: Any) -> dict[str, Any]:
+    """Collect on the Ray that is connected, half a core an item."""
+    from ray_jobs.ray_pool import RayPool
+
+    kind, where = pool or RayPool, RayConfig(num_cpus=0.5, **ray)
+    return collect.main(cfg, lambda task, _: kind(task, workers, where), "ray_jobs.collect")
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Files of the shards of a data set, complete or not."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
+
+
+@contextlib.contextmanager
+def ray_settings() -> Iterator[None]:
+    """The environment of a test's own cluster."""
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="cache-") as cache:
+        for name, value in (RAY_SETTINGS | {"IMDYLAB_CACHE": cache}).items():
+            patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        patch.delenv("RAY_ADDRESS", raising=False)
+        yield
+
+
+@contextlib.contextmanager
+def ray_start(*options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A node started by `ray start`; with all that came from it it is killed when the block ends."""
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--block"]
+    node = subprocess.Popen(
+        [*command, "--num-cpus=2", "--object-store-memory=100000000", *options],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield node
+    finally:
+        kill_tree(node)
+
+
+@contextlib.contextmanager
+def ray_head() -> Iterator[str]:
+    """Address of a head of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with (
+        tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
+        ray_start("--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false") as head,
+    ):
+        while True:
+            assert head.poll() is None, "the head ended"
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL for a process and all that came from it, as when a machine goes; all are stopped before, so none starts another."""
+    found: set[int] = set()
+    while process.poll() is None and (new := _with_descendants(process.pid) - found):
+        _signal(new, signal.SIGSTOP)
+        found |= new
+    _signal(found, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(processes: set[int], number: int) -> None:
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _with_descendants(root: int) -> set[int]:
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return set(found)
