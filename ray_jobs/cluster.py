@@ -80,6 +80,7 @@ def connect(config: RayConfig, workers: int) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine at work takes longer than the half minute
     os.environ.setdefault("RAY_agent_register_timeout_ms", "300000")  # as do the helpers of a node
+    os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")  # and its workers
     address = config.address or os.environ.get("RAY_ADDRESS", "")
     if address and address != LOCAL:
         origin = "address" if config.address else "RAY_ADDRESS"

@@ -28,6 +28,7 @@ CLIPS = tuple(f"embedded/{name}" for name in ("kick", "punch", "getup_facedown",
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_raylet_start_wait_time_s": "300", "RAY_agent_register_timeout_ms": "300000",  # a machine at work is slow
+    "RAY_worker_register_timeout_seconds": "300",
     "RAY_num_workers_soft_limit": "5",  # four items and a shard keep their processes from test to test
     # A dead node is noticed in some seconds; one that only stands still for half a minute is not taken for dead.
     "RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "1000",
