@@ -37,7 +37,7 @@ def in_words(error: BaseException) -> str:
 def what_died(error: BaseException) -> str:
     """What became of a task that ended as one of `DIED`, and what helps."""
     if isinstance(error, OutOfMemoryError):
-        text = "its machine ran out of memory; let fewer items run at a time with --workers, or give each more with --ray.num-cpus"
+        text = "its machine ran out of memory; let fewer items run at a time, with --workers or a larger --ray.num-cpus"
     elif isinstance(error, (NodeDiedError, LocalRayletDiedError)):
         text = "its machine left the cluster"
     elif isinstance(error, ObjectLostError):

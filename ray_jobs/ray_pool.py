@@ -19,12 +19,13 @@ from ray.exceptions import RayError
 from dataset.manifest import Dropped
 from dataset.place import absolute
 from dataset.schema import Dynamics
-from dataset.storage import open_storage
+from dataset.storage import Folder, open_storage
 from dataset.store import Store
 from ray_jobs.cluster import RayConfig
 from ray_jobs.ray_errors import DIED, cause_of, in_words, is_everywhere, stopped, what_died
 from sim.collect_pool import Task, attempt, failed
 from sim.imitate_clip import ItemOutcome
+from sim.resume import LOCK
 from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
 
@@ -178,6 +179,11 @@ def _imitate(item: WorkItem, task: Task) -> tuple[ItemOutcome, list[Dynamics]]:
 def _write(place: str, left_out: frozenset[str], dropped: list[Dropped], *records: list[Dynamics]) -> str:
     kept = [record for made in records for record in made if record.name not in left_out]
     storage = open_storage(place)
+    if isinstance(storage, Folder) and not (storage.place / LOCK).is_file():
+        raise ValueError(
+            f"{place}: expected the folder that the collection made, found none of it on this machine of the cluster; give an "
+            "--out that all of them see under this name, or an address of an object store"
+        )
     with storage.prepare(kept, dropped) as prepared:
         storage.publish(prepared)
         return prepared.name

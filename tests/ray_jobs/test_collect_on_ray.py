@@ -22,6 +22,7 @@ from collections_on_ray import CLIPS, OPTIONS, ROOT, config, on_ray, ray_setting
 from dataset.body.subjects import SUBJECTS  # noqa: E402
 from dataset.provenance import read_runs  # noqa: E402
 from ray_jobs import collect as job  # noqa: E402
+from ray_jobs import ray_pool  # noqa: E402
 from ray_jobs.cluster import RayConfig, connect, room  # noqa: E402
 from ray_jobs.ray_pool import RayPool  # noqa: E402
 from ray_jobs.status import Config as StatusConfig  # noqa: E402
@@ -47,7 +48,7 @@ def _a_worker_is_killed(own_processes):
     killed, ended = [], threading.Event()
 
     def kill():
-        while not killed and not ended.wait(0.005):
+        while not killed and not ended.wait(0.02):
             for pid in own_processes(b"ray::_imitate")[:1]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -163,6 +164,14 @@ def test_a_machine_without_our_packages_stops_the_collection_and_says_what_to_do
         ChildProcessError, match=r"kick/.*found ModuleNotFoundError: No module named 'no_such'; give every"
     ):
         _outcome(task, Unpickles(importlib.import_module, "no_such"))
+
+
+def test_a_node_that_does_not_see_the_data_set_writes_no_shard_of_its_own(tmp_path):
+    """Where a folder is not shared there is another one of this name, without what the driver put there, or none."""
+    for folder in (tmp_path, tmp_path / "none"):
+        with pytest.raises(ValueError, match=r"expected the folder that the collection made, found none of it on this"):
+            ray_pool._write(str(folder), frozenset(), [])
+    assert list(tmp_path.iterdir()) == []
 
 
 class Forgets(RayPool):
