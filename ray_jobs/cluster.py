@@ -126,13 +126,16 @@ def _require_cluster(origin: str, address: str) -> None:
         raise _refused(origin, address, error) from None
 
 
-def _refused(origin: str, address: str, error: Exception) -> ValueError:
-    found = " ".join(str(error).split())
-    if type(error).__name__ == "AuthenticationError" or "authentication" in found.lower():
-        advice = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
-    else:
-        advice = "start one, or work on this machine with --ray.address local"
-    return ValueError(f"{origin}: expected a Ray cluster at {address!r}, found: {found}; {advice}")
+def _refused(origin: str, address: str, error: BaseException) -> ValueError:
+    found, advice = error, "start one, or work on this machine with --ray.address local"
+    inner: BaseException | None = error
+    while inner is not None:
+        if type(inner).__name__ == "AuthenticationError":
+            advice = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+            found = inner
+        inner = inner.__cause__ or inner.__context__
+    said = " ".join(str(found).split()).partition(". ")[0]
+    return ValueError(f"{origin}: expected a Ray cluster at {address!r}, found: {said}; {advice}")
 
 
 def room(config: RayConfig) -> int:

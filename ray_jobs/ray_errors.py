@@ -22,10 +22,12 @@ _LONGEST = 300
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What went wrong in a task, without the wrappings of the tasks that met it."""
-    while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException):
-        error = error.cause
-    return error
+    """What went wrong in a task, without the wrappings of the tasks that met it and of what could not be unpacked."""
+    while True:
+        inner = error.cause if isinstance(error, RayTaskError) else getattr(error, "client_exc", None)
+        if not isinstance(inner, BaseException):
+            return error
+        error = inner
 
 
 def in_words(error: BaseException) -> str:

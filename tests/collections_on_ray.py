@@ -38,6 +38,10 @@ RAY_SETTINGS = {
 }  # fmt: skip
 
 
+TOKEN = "0123456789abcdef0123456789abcdef"
+"""What the clusters ask for, as Ray has them do by default; nothing is looked for in the home folder or left there."""
+
+
 def config(out: Place, shard_seconds: float = 1.0) -> collect.Config:
     """A collection of a shard a clip, all replayed."""
     return collect.Config(
@@ -66,12 +70,24 @@ def tree(folder: Path) -> dict[str, bytes]:
 @contextlib.contextmanager
 def ray_settings() -> Iterator[None]:
     """The environment of a test's own cluster."""
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="cache-") as cache:
-        for name, value in (RAY_SETTINGS | {"IMDYLAB_CACHE": cache}).items():
-            patch.setenv(name, value)
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        patch.delenv("RAY_ADDRESS", raising=False)
-        yield
+    with tempfile.TemporaryDirectory(prefix="cache-") as cache:
+        own = RAY_SETTINGS | {"IMDYLAB_CACHE": cache, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+        own["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in own.items():
+                patch.setenv(name, value)
+            patch.delenv("RAY_ADDRESS", raising=False)
+            _read_settings()
+            yield
+        _read_settings()
+
+
+def _read_settings() -> None:
+    """Ray reads its environment once, when it is imported; let it look again."""
+    from ray._raylet import AuthenticationTokenLoader, Config
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager

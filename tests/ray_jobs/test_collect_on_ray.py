@@ -18,6 +18,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
 
 import s3_server  # noqa: E402  after the skip
 from collections_on_ray import CLIPS, OPTIONS, ROOT, config, on_ray, ray_settings, tree  # noqa: E402
+from ray._private import internal_api  # noqa: E402
 
 from dataset.body.subjects import SUBJECTS  # noqa: E402
 from dataset.provenance import read_runs  # noqa: E402
@@ -179,7 +180,7 @@ class Forgets(RayPool):
 
     def store(self, block, store):
         if not self._writing:
-            ray._private.internal_api.free(block.records)
+            internal_api.free(block.records)
         super().store(block, store)
 
 
@@ -229,7 +230,7 @@ def test_an_address_without_a_cluster_is_explained(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"^address: expected a cluster .* found 'http://head:8265', which takes jobs"):
         collect(address="http://head:8265")
     monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
-    with pytest.raises(ValueError, match=r"^RAY_ADDRESS: .* `ray job submit .* or .* with --ray.address local"):
+    with pytest.raises(ValueError, match=r"^RAY_ADDRESS: .*`ray job submit .* or .* with --ray.address local"):
         collect()
     assert not (tmp_path / "set").exists()
 

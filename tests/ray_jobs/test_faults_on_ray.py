@@ -14,6 +14,7 @@ from collections_on_ray import (  # noqa: E402  after the skip
     CLIPS,
     OPTIONS,
     ROOT,
+    TOKEN,
     config,
     kill_tree,
     on_ray,
@@ -28,18 +29,14 @@ from ray_jobs.cluster import RayConfig, connect  # noqa: E402
 from ray_jobs.ray_pool import RayPool  # noqa: E402
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2, 4])
-TOKEN = "0123456789abcdef0123456789abcdef"
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def head():
-    """A head that asks for a token, as Ray does by default, and this process as the driver."""
-    with ray_settings(), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_AUTH_MODE", "token")
-        patch.setenv("RAY_AUTH_TOKEN", TOKEN)
-        with ray_head() as address, connect(RayConfig(address=address), 2):
-            yield address
+    """A head that asks for a token, and this process as the driver."""
+    with ray_settings(), ray_head() as address, connect(RayConfig(address=address), 2):
+        yield address
 
 
 @WORKERS
