@@ -127,14 +127,14 @@ def _require_cluster(origin: str, address: str) -> None:
 
 
 def _refused(origin: str, address: str, error: BaseException) -> ValueError:
-    found, advice = error, "start one, or work on this machine with --ray.address local"
+    said = " ".join(str(error).split())
+    advice = "start one, or work on this machine with --ray.address local"
     inner: BaseException | None = error
     while inner is not None:
-        if type(inner).__name__ == "AuthenticationError":
+        if "AuthenticationError" in f"{type(inner).__name__} {inner}":  # Ray may pass it on as text only
+            said = "one that asks for another token"
             advice = "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
-            found = inner
         inner = inner.__cause__ or inner.__context__
-    said = " ".join(str(found).split()).partition(". ")[0]
     return ValueError(f"{origin}: expected a Ray cluster at {address!r}, found: {said}; {advice}")
 
 

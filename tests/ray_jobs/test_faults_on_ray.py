@@ -110,6 +110,7 @@ def test_a_cluster_that_refuses_the_token_is_explained(tmp_path, head, token):
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2 and TOKEN not in done.stderr + done.stdout
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith(f"collect: address: expected a Ray cluster at '{head}', found: ")
-    assert last.endswith("set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token")
+    assert done.stderr.splitlines()[-1] == (
+        f"collect: address: expected a Ray cluster at '{head}', found: one that asks for another token; set RAY_AUTH_MODE=token "
+        "and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's token"
+    )
