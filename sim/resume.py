@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -73,7 +74,7 @@ def clear_remains(place: Place | Storage) -> list[str]:
     storage = open_storage(place)
     folder = storage.place if isinstance(storage, Folder) else None
     for path in folder.glob(f"{atomic.TEMPORARY_PREFIX}*") if folder else ():
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        _remove(path)
     aside = []
     for name in storage.list_shards().complete:
         if damage := _damage(storage, name):
@@ -83,6 +84,16 @@ def clear_remains(place: Place | Storage) -> list[str]:
     if folder:
         atomic.sync_folder(folder)
     return aside
+
+
+def _remove(path: Path) -> None:
+    """Remove what a writer left. One that was not dead yet finds its folder gone, and can publish no half of a shard."""
+    gone = atomic.temporary_sibling(path.with_name("gone"))
+    try:
+        os.rename(path, gone)
+    except FileNotFoundError:  # it ended by itself, or was published a moment ago
+        return
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
 
 
 def _damage(storage: Storage, name: str) -> str:
