@@ -145,5 +145,5 @@ def test_without_ray_the_command_says_what_to_install(tmp_path, missing):
     code += "runpy.run_path('ray_jobs/train.py', run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stderr.startswith("train: ray.train: expected Ray with its parts for training, found: ")
+    assert done.stderr.startswith("train: ray.train: expected Ray with all its parts that are used here, found: ")
     assert done.stderr.rstrip().endswith("install them, `make env EXTRAS=demo,dev,ray`")
