@@ -70,16 +70,15 @@ def tree(folder: Path) -> dict[str, bytes]:
 @contextlib.contextmanager
 def ray_settings() -> Iterator[None]:
     """The environment of a test's own cluster."""
-    with tempfile.TemporaryDirectory(prefix="cache-") as cache:
-        own = RAY_SETTINGS | {"IMDYLAB_CACHE": cache, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-        own["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in own.items():
-                patch.setenv(name, value)
-            patch.delenv("RAY_ADDRESS", raising=False)
-            _read_settings()
-            yield
+    own = RAY_SETTINGS | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
+    own["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in own.items():
+            patch.setenv(name, value)
+        patch.delenv("RAY_ADDRESS", raising=False)
         _read_settings()
+        yield
+    _read_settings()
 
 
 def _read_settings() -> None:
