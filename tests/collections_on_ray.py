@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import s3_server
 
 from dataset.place import Place
 from ray_jobs.cluster import RayConfig
@@ -33,8 +32,6 @@ RAY_SETTINGS = {
     # A dead node is noticed in some seconds; one that only stands still for half a minute is not taken for dead.
     "RAY_health_check_initial_delay_ms": "1000", "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "10000", "RAY_health_check_failure_threshold": "3",
-    # For all processes of the cluster, whose environment is that of the test when it starts.
-    "AWS_ACCESS_KEY_ID": s3_server.KEY, "AWS_SECRET_ACCESS_KEY": s3_server.SECRET, "AWS_EC2_METADATA_DISABLED": "true",
 }  # fmt: skip
 
 

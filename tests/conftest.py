@@ -49,15 +49,24 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """`host:port` of an S3-compatible server; keys and a cache of its own are in the environment."""
-    pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed (extra `dev`)")
-    from s3_server import KEY, SECRET, s3_server
+def s3_keys() -> Iterator[None]:
+    """Keys of the S3 servers of tests are in the environment, to the end: who starts processes that need them asks for this."""
+    from s3_server import KEY, SECRET
 
-    with pytest.MonkeyPatch.context() as patch, s3_server() as server:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", KEY)
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3(s3_keys: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of an S3-compatible server; keys and a cache of its own are in the environment."""
+    pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed (extra `dev`)")
+    from s3_server import s3_server
+
+    with pytest.MonkeyPatch.context() as patch, s3_server() as server:
         patch.setenv("IMDYLAB_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield server
 

@@ -10,7 +10,7 @@ from dataset.store import Store
 def test_parts_are_disjoint_and_keep_a_recording_together(tmp_path, build_dynamics) -> None:
     """Whatever the seed or stretch, a clip is in one part; the parts make up everything."""
     store = Store.create(tmp_path)
-    store.append([build_dynamics(f"made-up-{i}", frames=3, clip=f"made-up/{i // 3}") for i in range(60)])
+    store.append([build_dynamics(f"made-up-{i}", frames=3, seed=i, clip=f"made-up/{i // 3}") for i in range(60)])
     parts = split_sequences(store.sequences, SplitConfig(validation=0.3, test=0.3))
     assert sorted(np.concatenate(list(parts.values())).tolist()) == list(range(60))
     clips = [{store.sequences[i].clip for i in rows} for rows in parts.values()]
@@ -88,7 +88,7 @@ def test_all_names_of_a_recording_are_in_one_part(tmp_path, build_dynamics) -> N
     """Also where one of them is held out; hashed by itself each would go its own way."""
     store = Store.create(tmp_path)
     clips = [name for names in ALIASES.values() for name in names]
-    store.append([build_dynamics(f"made-up-{i}", frames=3, clip=clip) for i, clip in enumerate(clips)])
+    store.append([build_dynamics(f"made-up-{i}", frames=3, seed=i, clip=clip) for i, clip in enumerate(clips)])
     config = SplitConfig(validation=0.3, test=0.3)
     assert any(len({part_of(name, config) for name in names}) > 1 for names in ALIASES.values())
     for held_out in ((), ("embedded/punch",), ("deepmimic/humanoid3d_punch",)):

@@ -36,8 +36,8 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster():
-    """A local Ray with two cores; four half-core items fit on it."""
+def cluster(s3_keys):
+    """A local Ray with two cores; four half-core items fit on it. Its processes have this one's environment, with the keys."""
     with ray_settings(), connect(RayConfig(object_store_mb=100), 2):
         yield ray.get_runtime_context().gcs_address
 
