@@ -1,4 +1,4 @@
-"""Forward kinematics of the 24-body tree, vectorised over frames.
+"""Forward kinematics of the 24-body tree.
 
 Axis legend: T frames, N = 24 bodies.
 """
@@ -9,6 +9,8 @@ import numpy as np
 
 from dataset import rotation
 from dataset.skeleton import NUM_BODIES, PARENTS
+
+_PARENTS = np.array(PARENTS)
 
 
 def forward_kinematics(offset: np.ndarray, root_pos: np.ndarray, quat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -21,22 +23,36 @@ def forward_kinematics(offset: np.ndarray, root_pos: np.ndarray, quat: np.ndarra
 
     Returns:
         Joint positions [m], world, shape (T, N, 3), and body-to-world quaternions wxyz, shape (T, N, 4), both float64.
+
+    Raises:
+        ValueError: Another shape.
     """
+    from dataset.compiled_kinematics import chain_positions
+
+    if offset.shape != (NUM_BODIES, 3) or root_pos.shape != (quat.shape[0], 3):
+        raise ValueError(
+            f"forward_kinematics: expected offset ({NUM_BODIES}, 3) and root_pos ({quat.shape[0]}, 3) beside quat"
+            f" {quat.shape}, got {offset.shape} and {root_pos.shape}"
+        )
     body_quat = global_from_local(quat)
     body_pos = np.empty((root_pos.shape[0], NUM_BODIES, 3))
     body_pos[:, 0] = root_pos
-    for body in range(1, NUM_BODIES):
-        parent = PARENTS[body]
-        body_pos[:, body] = body_pos[:, parent] + rotation.rotate(body_quat[:, parent], offset[body])
+    chain_positions(_PARENTS, np.ascontiguousarray(offset, np.float64), body_quat, body_pos)
     return body_pos, body_quat
 
 
 def global_from_local(quat: np.ndarray) -> np.ndarray:
-    """Body-to-world quaternions from child-to-parent ones, shape (T, N, 4)."""
-    body_quat = np.empty(quat.shape, dtype=np.float64)
-    body_quat[:, 0] = quat[:, 0]
-    for body in range(1, NUM_BODIES):
-        body_quat[:, body] = rotation.multiply(body_quat[:, PARENTS[body]], quat[:, body])
+    """Body-to-world quaternions from child-to-parent ones, shape (T, N, 4).
+
+    Raises:
+        ValueError: Another shape.
+    """
+    from dataset.compiled_kinematics import chain_rotations
+
+    if quat.ndim != 3 or quat.shape[1:] != (NUM_BODIES, 4):
+        raise ValueError(f"quat: expected shape (T, {NUM_BODIES}, 4), got {quat.shape}")
+    body_quat = np.empty(quat.shape)
+    chain_rotations(_PARENTS, np.ascontiguousarray(quat, np.float64), body_quat)
     return body_quat
 
 

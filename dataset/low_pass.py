@@ -9,7 +9,6 @@ Axis legend: T samples.
 from __future__ import annotations
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
 
 _PASSES_WIDEN = (np.sqrt(2.0) - 1.0) ** -0.25
 """Analogue cut-off of a second-order section whose two passes together have half the power at 1."""
@@ -38,6 +37,8 @@ def low_pass(path: np.ndarray, rate: float, cutoff: float) -> np.ndarray:
     Returns:
         Filtered copy of the same shape, float64; paths shorter than 10 samples are returned unchanged.
     """
+    from scipy.signal import butter, sosfiltfilt  # over a second, and a collection that assesses nothing never filters
+
     if cutoff >= 0.45 * rate or len(path) < 10:
         return np.array(path, dtype=float)
     section = butter(2, section_cutoff(cutoff, rate), btype="low", fs=rate, output="sos")

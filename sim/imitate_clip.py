@@ -29,7 +29,6 @@ from sim.imitation.assess import tracking_error
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, body_hash, load_solution, motion_hash, save_solution
 from sim.imitation.tracker.clip import RetryConfig
 from sim.imitation.tracker.config import SearchConfig
-from sim.imitation.tracker.reference import make_reference
 from sim.imitation.tracker.solve import replay, solve
 from sim.record import Origin, RecordConfig, RecordReport, record
 from sim.work_items import TRACKER, WorkItem
@@ -262,9 +261,8 @@ def _replay_and_record(
     kept: list[Dynamics] = []
     report = RecordReport()
     has_diverged = False
-    reference = make_reference(humanoid, motion).qpos
     for number, part in enumerate(replay(humanoid, motion, solution, _backend(item.subject, config.humanoid))):
-        error = tracking_error(humanoid, part, reference)
+        error = tracking_error(humanoid, part, part.wanted.qpos)
         is_exact = part.exact_seconds == len(part.stretch.state_hash)
         has_diverged |= not is_exact and not np.all(error <= config.record.max_tracking_error)
         outcome.inexact += not is_exact

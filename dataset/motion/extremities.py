@@ -17,7 +17,7 @@ import numpy as np
 from dataset import rotation
 from dataset.body.model import BodyModel
 from dataset.kinematics import forward_kinematics
-from dataset.motion.ground import lowest_points
+from dataset.motion.ground import lowest_point, lowest_points
 from dataset.skeleton import BODY_INDEX, FEET, PARENTS
 
 LARGEST_TOE_BEND: Final[float] = np.radians(60.0)
@@ -74,21 +74,23 @@ def _bent(
     below = np.flatnonzero(lowest_points(shapes, body_pos, body_quat).min(axis=1) < 0.0)
     if not len(below):
         return quat[:, joint]
-    below_pos, below_quat = body_pos[below], body_quat[below]
+    local = quat[below]
+    parent_quat = body_quat[below, PARENTS[joint]]
 
     def height(angle: np.ndarray) -> np.ndarray:
-        """Lowest height of the shapes with the joint turned [m]; only what hangs on it moves."""
-        turned = rotation.multiply(quat[below, joint], rotation.from_axis_angle(axis, angle))
-        below_quat[:, joint] = rotation.multiply(below_quat[:, PARENTS[joint]], turned)
+        """Lowest height of the shapes [m] with the joint turned by angles of shape (..., frames); what hangs on it moves too."""
+        turned = rotation.multiply(local[:, joint], rotation.from_axis_angle(axis, angle))
+        place = {joint: (body_pos[below, joint], rotation.multiply(parent_quat, turned))}
         for child in bodies[1:]:
-            parent = PARENTS[child]
-            below_quat[:, child] = rotation.multiply(below_quat[:, parent], quat[below, child])
-            below_pos[:, child] = below_pos[:, parent] + rotation.rotate(below_quat[:, parent], body.offset[child])
-        return lowest_points(shapes, below_pos, below_quat).min(axis=1)
+            position, outer = place[PARENTS[child]]
+            turned = rotation.multiply(outer, local[:, child])
+            place[child] = position + rotation.rotate(outer, body.offset[child]), turned
+        return np.min([lowest_point(shape, *place[shape.body]) for shape in shapes], axis=0)
 
     angles, heights = [], []
     for sign in (1.0, -1.0) if both_ways else (1.0,):
-        tried = np.stack([height(np.full(len(below), sign * largest * k / _TRIED)) for k in range(1, _TRIED + 1)])
+        steps = sign * largest * np.arange(1, _TRIED + 1) / _TRIED
+        tried = height(np.repeat(steps[:, None], len(below), axis=1))
         reaches = tried >= 0.0
         first = np.where(reaches.any(axis=0), reaches.argmax(axis=0), tried.argmax(axis=0))
         high = largest * (first + 1.0) / _TRIED

@@ -26,18 +26,26 @@ def lowest_points(shapes: Sequence[CollisionShape], body_pos: np.ndarray, body_q
     """
     heights = np.empty((body_pos.shape[0], len(shapes)))
     for index, shape in enumerate(shapes):
-        quat = body_quat[:, shape.body]
-        center = body_pos[:, shape.body, 2] + rotation.rotate(quat, shape.center)[:, 2]
-        if shape.kind == "sphere":
-            reach = np.full_like(center, shape.size[0])
-        elif shape.kind == "capsule":
-            reach = shape.size[0] + shape.size[1] * np.abs(rotation.rotate(quat, shape.axis)[:, 2])
-        elif shape.kind == "box":
-            reach = np.abs(rotation.to_matrix(quat)[:, 2]) @ np.array(shape.size)
-        else:
-            raise ValueError(f"CollisionShape.kind: expected sphere, capsule or box, found {shape.kind!r}")
-        heights[:, index] = center - reach
+        heights[:, index] = lowest_point(shape, body_pos[:, shape.body], body_quat[:, shape.body])
     return heights
+
+
+def lowest_point(shape: CollisionShape, position: np.ndarray, quat: np.ndarray) -> np.ndarray:
+    """Lowest height of one collision shape [m], shape (...); as `lowest_points`.
+
+    Args:
+        shape: The shape.
+        position: Joint of its body in the world [m], shape (..., 3).
+        quat: Its body to world, shape (..., 4).
+    """
+    center = position[..., 2] + rotation.rotate(quat, shape.center)[..., 2]
+    if shape.kind == "sphere":
+        return center - shape.size[0]
+    if shape.kind == "capsule":
+        return center - (shape.size[0] + shape.size[1] * np.abs(rotation.rotate(quat, shape.axis)[..., 2]))
+    if shape.kind == "box":
+        return center - np.abs(rotation.to_matrix(quat)[..., 2, :]) @ np.array(shape.size)
+    raise ValueError(f"CollisionShape.kind: expected sphere, capsule or box, found {shape.kind!r}")
 
 
 def center_of_mass(body: BodyModel, body_pos: np.ndarray, body_quat: np.ndarray) -> np.ndarray:

@@ -177,9 +177,8 @@ def _diagonal(frames: int, order: int) -> np.ndarray:
     """Diagonal `order` of DᵀD with D the second difference of `frames` values, shape (frames - order,)."""
     stencil = (1.0, -2.0, 1.0)
     diagonal = np.zeros(frames - order)
-    for start in range(frames - 2):
-        for place in range(3 - order):
-            diagonal[start + place] += stencil[place] * stencil[place + order]
+    for place in range(3 - order):
+        diagonal[place : place + frames - 2] += stencil[place] * stencil[place + order]
     return diagonal
 
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from dataset.skeleton import GRAVITY, NUM_BODIES
 from sim.backends.contract import SubstepTrace
+from sim.backends.inputs import check_controls, check_states
 from sim.backends.isaacgym_coordinates import (
     Conventions,
     Order,
@@ -118,11 +119,7 @@ class IsaacGym:
             ValueError: Wrong shape, a value that is not finite, or an Isaac Gym whose numbers mean nothing that is known.
             WorkerFailure: The worker ended or fell silent.
         """
-        for name, values, width in (("qpos", qpos, NUM_QPOS), ("qvel", qvel, NUM_QVEL)):
-            if values.ndim != 2 or values.shape[1] != width or values.shape[0] != qpos.shape[0] or not len(qpos):
-                raise ValueError(f"{name}: expected shape (E >= 1, {width}), got {values.shape}")
-            if not np.all(np.isfinite(values)):
-                raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+        check_states(qpos, qvel)
         if self._built != len(qpos):
             if self._built:
                 self._worker.close()
@@ -143,11 +140,7 @@ class IsaacGym:
             ValueError: Wrong shape, a target that is not finite, or `reset` was never called.
             WorkerFailure: The worker ended or fell silent.
         """
-        if self._state is None:
-            raise ValueError("rollout: expected reset(qpos, qvel) first, it was never called")
-        count = len(self._state)
-        if ctrl.ndim != 3 or ctrl.shape[0] != count or ctrl.shape[1] < 1 or ctrl.shape[2] != NUM_CTRL:
-            raise ValueError(f"ctrl: expected shape ({count}, K >= 1, {NUM_CTRL}), got {ctrl.shape}")
+        check_controls(self._state, ctrl)
         if not np.all(np.isfinite(ctrl)):
             raise ValueError("ctrl: expected finite targets, got NaN or infinity")
         return self._rollout(ctrl)[0]

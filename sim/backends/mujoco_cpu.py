@@ -21,6 +21,7 @@ import numpy as np
 from dataset.skeleton import NUM_BODIES
 from sim.backends.contract import SubstepTrace
 from sim.backends.engine_loop import CONTACT_WIDTH, EngineLoop
+from sim.backends.inputs import check_controls, check_states
 from sim.engine_warnings import install
 from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, Humanoid
 
@@ -77,11 +78,7 @@ class MujocoCpu:
         Raises:
             ValueError: Wrong shape or a value that is not finite.
         """
-        for name, values, width in (("qpos", qpos, NUM_QPOS), ("qvel", qvel, NUM_QVEL)):
-            if values.ndim != 2 or values.shape[1] != width or values.shape[0] != qpos.shape[0]:
-                raise ValueError(f"{name}: expected shape (E, {width}), got {values.shape}")
-            if not np.all(np.isfinite(values)):
-                raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+        check_states(qpos, qvel)
         self._state = np.empty((qpos.shape[0], NUM_STATE))
         self._state[:, 0] = _CLOCK_START
         self._state[:, 1 : 1 + NUM_QPOS] = qpos
@@ -107,23 +104,11 @@ class MujocoCpu:
         Raises:
             ValueError: Wrong shape, or `reset` was never called.
         """
-        start = self._checked_start(ctrl, warmstart, residual)
+        start = check_controls(self._state, ctrl, warmstart, residual)
         trace = self._rollout(start, ctrl, warmstart, residual)
         self._state = trace.state[:, -1].copy()
         self._state[:, 0] = _CLOCK_START
         return trace
-
-    def _checked_start(self, ctrl: np.ndarray, warmstart: np.ndarray | None, residual: np.ndarray | None) -> np.ndarray:
-        if self._state is None:
-            raise ValueError("rollout: expected reset(qpos, qvel) first, it was never called")
-        count = self._state.shape[0]
-        if ctrl.ndim != 3 or ctrl.shape[0] != count or ctrl.shape[1] < 1 or ctrl.shape[2] != NUM_CTRL:
-            raise ValueError(f"ctrl: expected shape ({count}, K >= 1, {NUM_CTRL}), got {ctrl.shape}")
-        if warmstart is not None and warmstart.shape not in ((1, NUM_QVEL), (count, NUM_QVEL)):
-            raise ValueError(f"warmstart: expected shape (1 or {count}, {NUM_QVEL}), got {warmstart.shape}")
-        if residual is not None and residual.shape != (*ctrl.shape[:2], 6):
-            raise ValueError(f"residual: expected shape {(*ctrl.shape[:2], 6)}, got {residual.shape}")
-        return self._state
 
     def _rollout(
         self, start: np.ndarray, ctrl: np.ndarray, warmstart: np.ndarray | None, residual: np.ndarray | None

@@ -22,6 +22,7 @@ import numpy as np
 
 from dataset.skeleton import NUM_BODIES
 from sim.backends.contract import SubstepTrace
+from sim.backends.inputs import check_controls, check_states
 from sim.backends.warp_device import find_device
 from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL, Humanoid
 
@@ -88,11 +89,7 @@ class MujocoWarp:
         Raises:
             ValueError: Wrong shape, a value that is not finite, or a model that the engine cannot simulate.
         """
-        for name, values, width in (("qpos", qpos, NUM_QPOS), ("qvel", qvel, NUM_QVEL)):
-            if values.ndim != 2 or values.shape[1] != width or values.shape[0] != qpos.shape[0]:
-                raise ValueError(f"{name}: expected shape (E, {width}), got {values.shape}")
-            if not np.all(np.isfinite(values)):
-                raise ValueError(f"{name}: expected finite values, got NaN or infinity")
+        check_states(qpos, qvel)
         if self._loop is None or self._loop.num_environments != qpos.shape[0]:
             from sim.backends.warp_loop import SubstepLoop
             from sim.backends.warp_trace import TraceSink
@@ -120,7 +117,9 @@ class MujocoWarp:
         Raises:
             ValueError: Wrong shape, `reset` was never called, or `nconmax` or `njmax` is too small.
         """
-        loop, sink, start = self._checked(ctrl, warmstart, residual)
+        start = check_controls(self._state, ctrl, warmstart, residual)
+        loop, sink = self._loop, self._sink
+        assert loop is not None and sink is not None  # reset made them
         count, substeps = ctrl.shape[:2]
         state = np.empty((count, substeps + 1, NUM_STATE))
         state[:, 0] = start
@@ -165,20 +164,6 @@ class MujocoWarp:
             warnings=tuple(reasons),
             warmstart=loop.data.qacc_warmstart.numpy().astype(np.float64) if count == 1 else None,
         )
-
-    def _checked(
-        self, ctrl: np.ndarray, warmstart: np.ndarray | None, residual: np.ndarray | None
-    ) -> tuple[SubstepLoop, TraceSink, np.ndarray]:
-        if self._state is None or self._loop is None or self._sink is None:
-            raise ValueError("rollout: expected reset(qpos, qvel) first, it was never called")
-        count = self._state.shape[0]
-        if ctrl.ndim != 3 or ctrl.shape[0] != count or ctrl.shape[1] < 1 or ctrl.shape[2] != NUM_CTRL:
-            raise ValueError(f"ctrl: expected shape ({count}, K >= 1, {NUM_CTRL}), got {ctrl.shape}")
-        if warmstart is not None and warmstart.shape not in ((1, NUM_QVEL), (count, NUM_QVEL)):
-            raise ValueError(f"warmstart: expected shape (1 or {count}, {NUM_QVEL}), got {warmstart.shape}")
-        if residual is not None and residual.shape != (*ctrl.shape[:2], 6):
-            raise ValueError(f"residual: expected shape {(*ctrl.shape[:2], 6)}, got {residual.shape}")
-        return self._loop, self._sink, self._state
 
 
 def _fill_rows(target: Any, values: np.ndarray) -> None:

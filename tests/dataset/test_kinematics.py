@@ -1,6 +1,7 @@
 """Forward kinematics of the body tree."""
 
 import numpy as np
+import pytest
 
 from dataset import rotation
 from dataset.kinematics import forward_kinematics, global_from_local, local_from_global
@@ -27,3 +28,24 @@ def test_every_joint_sits_at_its_offset_in_the_parents_frame() -> None:
 def test_global_and_local_rotations_are_inverse() -> None:
     _, _, quat = random_pose(4)
     np.testing.assert_allclose(local_from_global(global_from_local(quat)), quat, atol=1e-13)
+
+
+def test_bits_are_those_of_the_one_rotation_algebra() -> None:
+    """Motions are hashed: what compiled loops and whole arrays make of a pose must not differ in the last bit."""
+    offset, root_pos, quat = random_pose(7)
+    body_pos, body_quat = forward_kinematics(offset, root_pos, quat[::-1])
+    position, outer = [root_pos], [quat[::-1, 0]]
+    for body in range(1, NUM_BODIES):
+        parent = PARENTS[body]
+        position.append(position[parent] + rotation.rotate(outer[parent], offset[body]))
+        outer.append(rotation.multiply(outer[parent], quat[::-1, body]))
+    np.testing.assert_array_equal(body_quat, np.stack(outer, axis=1))
+    np.testing.assert_array_equal(body_pos, np.stack(position, axis=1))
+
+
+def test_other_shapes_are_refused() -> None:
+    offset, root_pos, quat = random_pose(2)
+    with pytest.raises(ValueError, match=r"quat: expected shape \(T, 24, 4\), got \(2, 23, 4\)"):
+        global_from_local(quat[:, 1:])
+    with pytest.raises(ValueError, match=r"root_pos \(2, 3\) .* got \(24, 3\) and \(1, 3\)"):
+        forward_kinematics(offset, root_pos[:1], quat)

@@ -135,7 +135,10 @@ def shift_for(demand: Demand, rate: float, pushing: np.ndarray) -> tuple[np.ndar
 
 
 def filter_motion(
-    humanoid: Humanoid, motion: Motion, pushing: Sequence[np.ndarray] = ()
+    humanoid: Humanoid,
+    motion: Motion,
+    pushing: Sequence[np.ndarray] = (),
+    wanted: ReferenceTrajectory | None = None,
 ) -> tuple[Motion, tuple[np.ndarray, ...]]:
     """The motion, shifted and turned as little as possible so that the floor can bring it about.
 
@@ -145,6 +148,7 @@ def filter_motion(
         pushing: What this function returned for the same motion before: which forces push in each pass, which spares the
             search for them. A pass without one, or with another number of forces (a point near `REACH` is in it on one
             machine and not on another), finds its own.
+        wanted: Trajectory of the motion, if it is at hand.
 
     Returns:
         The filtered motion, and which forces of each pass push.
@@ -152,7 +156,7 @@ def filter_motion(
     current, found = motion, []
     stride = round(1.0 / (motion.frame_rate * humanoid.config.substep))
     for number in range(PASSES):
-        reference = make_reference(humanoid, current)
+        reference = wanted if wanted is not None and number == 0 else make_reference(humanoid, current)
         samples = np.minimum(np.arange(motion.num_frames) * stride, reference.num_samples - 1)
         demand = floor_demand(humanoid, reference, samples)
         known = pushing[number] if number < len(pushing) else None
@@ -168,11 +172,14 @@ def filter_motion(
 
 
 def feasible_reference(
-    humanoid: Humanoid, motion: Motion, pushing: Sequence[np.ndarray] = ()
+    humanoid: Humanoid,
+    motion: Motion,
+    pushing: Sequence[np.ndarray] = (),
+    wanted: ReferenceTrajectory | None = None,
 ) -> tuple[ReferenceTrajectory, tuple[np.ndarray, ...]]:
     """What the tracker follows, the trajectory of the filtered motion, and which forces push (`filter_motion`).
 
     Errors are measured against the motion itself.
     """
-    filtered, found = filter_motion(humanoid, motion, pushing)
+    filtered, found = filter_motion(humanoid, motion, pushing, wanted)
     return make_reference(humanoid, filtered), found

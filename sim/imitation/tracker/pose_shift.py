@@ -34,7 +34,8 @@ def normal_equations(
         pos: Joint positions in the world [m], shape (N, 3).
         axes: Body frames in the world, shape (N, 3, 3).
         parents: Parent of each body, shape (N,).
-        omega_address: First velocity of each body's rotation in its own frame, shape (N,); the root also has 0 to 2.
+        omega_address: First velocity of each body's rotation in its own frame, after its parent's, shape (N,); the root also
+            has 0 to 2.
         target: Wanted positions [m], shape (N, 3).
         normal: Output, added to, shape (V, V); its lower triangle only.
         right: Output, added to, shape (V,).
@@ -48,14 +49,19 @@ def normal_equations(
         length = 3
         a = parents[b]  # a body's own joint turns it about its own position
         while a >= 0:
+            length += 3
+            a = parents[a]
+        place = length
+        a = parents[b]
+        while a >= 0:  # from the end, so that the chain rises
+            place -= 3
             for i in range(3):
-                chain[length] = omega_address[a] + i
+                chain[place + i] = omega_address[a] + i
                 for k in range(3):
                     m, n = (k + 1) % 3, (k + 2) % 3
-                    columns[length, k] = axes[a, m, i] * (pos[b, n] - pos[a, n]) - axes[a, n, i] * (
+                    columns[place + i, k] = axes[a, m, i] * (pos[b, n] - pos[a, n]) - axes[a, n, i] * (
                         pos[b, m] - pos[a, m]
                     )
-                length += 1
             a = parents[a]
         for i in range(length):
             row = normal[chain[i]]
@@ -63,9 +69,8 @@ def normal_equations(
             right[chain[i]] += (
                 x * (target[b, 0] - pos[b, 0]) + y * (target[b, 1] - pos[b, 1]) + z * (target[b, 2] - pos[b, 2])
             )
-            for j in range(length):
-                if chain[j] <= chain[i]:
-                    row[chain[j]] += x * columns[j, 0] + y * columns[j, 1] + z * columns[j, 2]
+            for j in range(i + 1):
+                row[chain[j]] += x * columns[j, 0] + y * columns[j, 1] + z * columns[j, 2]
 
 
 @njit(cache=True, error_model="numpy")

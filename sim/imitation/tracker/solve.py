@@ -22,7 +22,7 @@ from sim.imitation.tracker.clip import RetryConfig, TrackedStretch, track_clip
 from sim.imitation.tracker.config import SearchConfig, searched_columns
 from sim.imitation.tracker.dynamics_filter import feasible_reference
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque
-from sim.imitation.tracker.reference import ReferenceTrajectory
+from sim.imitation.tracker.reference import ReferenceTrajectory, make_reference
 from sim.imitation.tracker.search import QUANTUM, Tracker
 from sim.imitation.tracker.servo_targets import fill_controls
 
@@ -42,6 +42,8 @@ REMEMBERED = 2
 class Followed:
     """What the tracker follows; a search and its replay share it."""
 
+    wanted: ReferenceTrajectory
+    """The motion itself."""
     reference: ReferenceTrajectory
     """The motion after the dynamics filter."""
     base: np.ndarray
@@ -61,9 +63,10 @@ class _Work:
 
 @lru_cache(maxsize=REMEMBERED)
 def _followed(key: tuple[str, str], work: _Work) -> Followed:
-    reference, pushing = feasible_reference(work.humanoid, work.motion, work.pushing)
+    wanted = make_reference(work.humanoid, work.motion)
+    reference, pushing = feasible_reference(work.humanoid, work.motion, work.pushing, wanted)
     base = base_targets(work.humanoid, reference, feedforward_torque(work.humanoid, reference))
-    return Followed(reference, base, pushing)
+    return Followed(wanted, reference, base, pushing)
 
 
 @lru_cache(maxsize=32)
@@ -147,6 +150,8 @@ class Replay:
     """Every physics substep, one environment."""
     first_sample: int
     """Sample of the reference at the trace's first state."""
+    wanted: ReferenceTrajectory
+    """The motion itself, whole clip at the physics rate: errors are measured against it."""
     followed: ReferenceTrajectory
     """What the tracker followed: the motion after the dynamics filter, whole clip at the physics rate."""
     exact_seconds: int
@@ -190,12 +195,10 @@ def replay(humanoid: Humanoid, motion: Motion, solution: Solution, backend: Mujo
         qpos, qvel = reference.start(first)
         backend.reset(qpos[None], qvel[None])
         trace = backend.rollout(stretch_controls(humanoid, reference, base, stretch)[None])
-        per_second = steps * KNOTS_PER_SECOND
-        states = np.concatenate([np.zeros((trace.num_substeps + 1, 1)), trace.qpos[0], trace.qvel[0]], axis=1)
         exact = 0
         for second, expected in enumerate(stretch.state_hash, start=1):
-            if state_hash(states[second * per_second]) != expected:
+            if state_hash(trace.state[0, second * steps * KNOTS_PER_SECOND]) != expected:
                 break
             exact = second
-        out.append(Replay(stretch, trace, first, reference, exact))
+        out.append(Replay(stretch, trace, first, followed.wanted, reference, exact))
     return out
