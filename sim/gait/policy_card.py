@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sim.gait.arms import ARMS
 from sim.gait.signals import MAIN_JOINTS
 from sim.gait.trained import Trained
+from sim.gait.walk_score import WalkScore
+
+_LIMITS = (
+    "- Each policy knows one person, one speed and one trial; elsewhere it falls.",
+    "- Rigid feet with four contact points on level ground.",
+    "- Not a medical device.",
+)
 
 
 def card(results: Mapping[str, Any], policy: Trained, licence: str) -> str:
@@ -45,14 +52,43 @@ def card(results: Mapping[str, Any], policy: Trained, licence: str) -> str:
         "residual force [% BW] | fell |",
         "|" + "-|" * 11, *rows, "", "Means over the seeds.", "",
         "## Limits", "",
-        "- Each policy knows one person, one speed and one trial; elsewhere it falls.",
-        "- A residual wrench on the pelvis helps; how much is in the table.",
-        "- Rigid feet with four contact points on level ground.",
-        "- Not a medical device.", "",
+        _LIMITS[0], "- A residual wrench on the pelvis helps; how much is in the table.", *_LIMITS[1:], "",
         "## Made by", "",
         f"`python -m sim.gait.study`, commit {results['code']['commit']}, "
         + ", ".join(f"{name} {results['versions'][name]}" for name in ("mujoco", "numpy", "torch") if name in results["versions"])
         + ".", "",
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def weaned_card(rows: Sequence[tuple[float, WalkScore]], policy: Trained, licence: str) -> str:
+    """Text of the card of a policy that was taken off the residual wrench (Markdown).
+
+    Args:
+        rows: Share of the wrench and score of every stage; the last is the policy's.
+        policy: What the last stage made.
+        licence: Terms of the trial that it imitates.
+    """
+    task = policy.facts["settings"]["task"]
+    cells = [
+        [
+            f"{share:g}", _cell(one.kinematic, 3), _cell(one.grf, 3), _cell(one.cop, 3), _cell(one.cop_rmse_pct_fl, 1),
+            *(_cell(value, 2) for value in (one.moment_rmse_hip, one.moment_rmse_knee, one.moment_rmse_ankle)),
+            *(_cell(value, 2) for value in (one.moment_r_hip, one.moment_r_knee, one.moment_r_ankle)),
+            _cell(one.residual_force_pct_bw, 2), f"{100.0 * one.finished:.0f} %",
+        ]
+        for share, one in rows
+    ]  # fmt: skip
+    lines = [
+        f"# Gait policy {f'with {rows[-1][0]:g} of' if rows[-1][0] else 'without'} the residual wrench", "",
+        f"`{policy.path.name}` went on from arm `{task['arm']}` of the gait study in stages with less and less of the wrench "
+        f"(`python -m sim.gait.wean`), {policy.facts['steps']:,} steps each; it is what the last stage made. It imitates one "
+        f"measured walk, {task['expert']['name']} ({licence}), and holds no recording of it. Settings are in the `.json`.", "",
+        "| share | kinematic | GRF | CoP | CoP RMSE [% FL] | hip moment RMSE [N·m/kg] | knee | ankle | hip r | knee | ankle | "
+        "residual force [% BW] | walkers at the end |",
+        "|" + "-|" * 13, *("| " + " | ".join(row) + " |" for row in cells), "",
+        "Eight walkers that start in the first second walk the trial without noise; all their frames count.", "",
+        "## Limits", "", *_LIMITS, "",
     ]  # fmt: skip
     return "\n".join(lines)
 

@@ -49,14 +49,23 @@ def publish(study: Path, out: Path) -> list[Path]:
         )
     found[weights_file(PRETRAINED, 0, out)] = pretrained
     for target, source in found.items():
-        load_trained(source)
-        atomic.write_bytes(target, source.read_bytes())
-        atomic.write_bytes(target.with_suffix(".json"), source.with_suffix(".json").read_bytes())
+        copy_policy(source, target)
     curves = read_curves(out) if (out / CURVES_FILE).is_file() else {}
     names = {PRETRAINED, *(path.stem for path in found)}
     curves |= {name: curve for name, curve in read_curves(study).items() if name in names}
     atomic.write_text(out / CURVES_FILE, json.dumps(curves) + "\n")
     return sorted(found)
+
+
+def copy_policy(source: Path, target: Path) -> None:
+    """Copy a policy with its settings.
+
+    Raises:
+        ValueError: it is damaged, or no gait policy.
+    """
+    load_trained(source)
+    atomic.write_bytes(target, source.read_bytes())
+    atomic.write_bytes(target.with_suffix(".json"), source.with_suffix(".json").read_bytes())
 
 
 def main(config: PublishConfig) -> list[Path]:

@@ -2,7 +2,7 @@
 
 The study keeps the wrench, as the paper does. Here an arm goes on from its last checkpoint in stages, each with a smaller
 share of the wrench and at last with none, so that what moves the body is what could move a person. A row a stage goes to
-`weaning.csv`: how the mean policy walks the trial with that share.
+`weaning.csv`: how the mean policy walks the trial with that share. `--publish` copies what the last stage made, with a card.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ from dataset.command_line import run_command
 from sim.gait import arms
 from sim.gait.arms import Arm, GaitPreset
 from sim.gait.expert_file import Expert
+from sim.gait.policy_card import weaned_card
+from sim.gait.publish import CARD_FILE, copy_policy
 from sim.gait.study import open_expert
+from sim.gait.trained import load_trained
 from sim.gait.walk_score import WalkScore, score_walk
 from sim.learning.checkpoint import checkpoints
+from sim.learning.train import POLICY_FILE
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +57,10 @@ class WeanConfig:
     """Iterations of each stage."""
     resume: bool = False
     """Go on from the last checkpoint in OUT."""
+    publish: Path | None = None
+    """Folder for the policy of the last stage, its settings and its card."""
+    licence: str = "Apache-2.0"
+    """Terms of the trial that it imitates, for the card."""
 
     def __post_init__(self) -> None:
         if not self.shares or list(self.shares) != sorted(set(self.shares), reverse=True) or min(self.shares) < 0.0:
@@ -92,6 +100,10 @@ def wean(expert: Expert, preset: GaitPreset, config: WeanConfig) -> list[tuple[f
         _log.info("share %g: %s", share, score)
         atomic.write_text(config.out / TABLE, _table(rows))
     provenance.add_run(config.out, provenance.run_record("sim.gait.wean", config, seeds={"seed": config.seed}))
+    if config.publish is not None:
+        published = arms.weights_file(config.arm, config.seed, config.publish)
+        copy_policy(source / POLICY_FILE, published)
+        atomic.write_text(config.publish / CARD_FILE, weaned_card(rows, load_trained(published), config.licence))
     return rows
 
 

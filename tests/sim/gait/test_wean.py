@@ -34,9 +34,15 @@ def test_the_last_stage_walks_without_a_wrench(cyclic_expert, tiny, tmp_path):
     assert last.environment.residual_force_scale == last.environment.residual_moment_scale == 0.0
     walk = walk_trial(cyclic_expert, last.environment, [last.policy])[0]
     np.testing.assert_array_equal(walk.residual, 0.0)
-    # a stopped weaning goes on: finished stages are kept as they are
-    again = wean(cyclic_expert, tiny, WeanConfig(**{**vars(config), "resume": True}))
+    # a stopped weaning goes on: finished stages are kept as they are; the last stage's policy is published with a card
+    weights = tmp_path / "weights"
+    again = wean(cyclic_expert, tiny, WeanConfig(**{**vars(config), "resume": True, "publish": weights}))
     assert again == rows
+    published = load_trained(weights / "all_seed2.safetensors")
+    assert published.environment == last.environment
+    card = (weights / "README.md").read_text()
+    assert f"| 0 | {rows[1][1].kinematic:.3f} |" in card
+    assert "`all_seed2.safetensors` went on from arm `all`" in card and "32 steps each" in card
 
 
 def test_an_arm_that_was_not_trained_is_named(cyclic_expert, tiny, tmp_path):
