@@ -90,7 +90,7 @@ SEARCHED: tuple[tuple[str, str, float], ...] = (
     ("Ankle", "y", 0.15), ("Ankle", "z", 0.09), ("Torso", "x", 0.12), ("Torso", "y", 0.12), ("Torso", "z", 0.072),
     ("Shoulder", "x", 0.15), ("Shoulder", "y", 0.15), ("Shoulder", "z", 0.09), ("Elbow", "z", 0.1),
 )  # fmt: skip
-"""Degrees of freedom the search moves, with their basic width [rad]; 27 in all with both sides."""
+"""Degrees of freedom the search moves, with their basic width [rad]; 25 in all with both sides."""
 
 POSE_WEIGHTS: dict[str, float] = {
     "Hip": 3.0, "Knee": 3.0, "Torso": 2.0, "Spine": 2.0, "Chest": 2.0, "Ankle": 1.5, "Toe": 0.3, "Neck": 0.3,

@@ -111,6 +111,16 @@ def test_one_policy_walks_the_trial_with_no_wrench_at_all(measured_walk, weaned)
     assert walk.num_steps == measured_walk.num_frames - 1
     np.testing.assert_array_equal(walk.residual, 0.0)
     assert walk.ground[..., 2].sum(axis=2).mean() == pytest.approx(measured_walk.body.total_mass * 9.81, rel=0.01)
+    there = expert_signals(measured_walk, LOAD_THRESHOLD)
+    by_cycle = summary(
+        measure_walk(measured_walk, there, walk, walk_signals(measured_walk, walk, LOAD_THRESHOLD)), None
+    )
+    assert by_cycle["kinematic_reward"] == pytest.approx(0.952, abs=0.005)  # docs/gait.md
+    assert by_cycle["cop_rmse_pct_fl"]["mean"] == pytest.approx(10.4, abs=1.0)
+    assert [by_cycle["moment_rmse_nm_kg"][joint] for joint in MAIN_JOINTS] == pytest.approx(
+        [0.19, 0.23, 0.15], abs=0.02
+    )
+    assert [by_cycle["moment_r"][joint] for joint in MAIN_JOINTS] == pytest.approx([0.87, 0.88, 0.98], abs=0.03)
     share, said = weaned[-1]
     found = dataclasses.asdict(score_walk(measured_walk, policy.environment, policy.policy))
     assert share == 0.0
