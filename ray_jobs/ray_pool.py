@@ -24,7 +24,7 @@ from dataset.store import Store
 from ray_jobs.cluster import RayConfig
 from ray_jobs.ray_errors import DIED, cause_of, in_words, is_everywhere, stopped, what_died
 from sim.collect_pool import Task, attempt, failed
-from sim.imitate_clip import ItemOutcome
+from sim.imitate_clip import ItemOutcome, NotSavedError
 from sim.resume import LOCK
 from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
@@ -89,7 +89,7 @@ class RayPool:
         """Items that are finished.
 
         Raises:
-            ChildProcessError: The cluster cannot run any of them.
+            OSError: A solution could not be written, or, as ChildProcessError, the cluster cannot run any of them.
         """
         if not self._running:
             return []
@@ -109,6 +109,8 @@ class RayPool:
     def _lost(self, item: WorkItem, cause: BaseException) -> ItemOutcome:
         if isinstance(cause, DIED):
             return failed(item, "crashed", f"{item.name}: at each of {self._retries + 1} attempts {what_died(cause)}")
+        if isinstance(cause, NotSavedError):
+            raise cause
         if is_everywhere(cause):
             raise stopped(cause, item.name) from cause
         return failed(item, "error", f"{item.name}: {in_words(cause)}")

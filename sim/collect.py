@@ -121,7 +121,7 @@ def main(config: Config, make_pool: MakePool | None = None, command: str = "sim.
 
     Raises:
         ValueError: An option names nothing that exists, or another collection is at work on the data set.
-        OSError: A shard could not be written (a full disk); nothing half-written is left.
+        OSError: A shard or a solution could not be written (a full disk); nothing half-written is left.
     """
     if not config.shard_seconds > 0:
         raise ValueError(f"shard_seconds: expected a positive time in s, got {config.shard_seconds}")

@@ -17,7 +17,7 @@ from typing import Protocol
 from dataset.manifest import Dropped
 from dataset.place import Place
 from dataset.store import Store
-from sim.imitate_clip import ImitationConfig, ItemOutcome, StoredSolutions, imitate_item
+from sim.imitate_clip import ImitationConfig, ItemOutcome, NotSavedError, StoredSolutions, imitate_item
 from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
 
@@ -53,7 +53,11 @@ class Pool(Protocol):
         ...
 
     def wait(self) -> Sequence[Finished]:
-        """At least one finished item, unless none is under way; an item that kills its worker comes back as `crashed`."""
+        """At least one finished item, unless none is under way; an item that kills its worker comes back as `crashed`.
+
+        Raises:
+            OSError: A solution could not be written, or the workers cannot work at all.
+        """
         ...
 
     def store(self, block: Block, store: Store) -> None:
@@ -159,9 +163,16 @@ class ProcessPool:
 
 
 def attempt(item: WorkItem, task: Task) -> ItemOutcome:
-    """Outcome of an item, whatever is wrong with it: one clip never stops the others."""
+    """Outcome of an item, whatever is wrong with it: one clip never stops the others.
+
+    Raises:
+        NotSavedError: Its solution could not be written. Counted as a failure of the clip it would stay in the data set, which
+            would then differ from one that had room.
+    """
     try:
         return imitate_item(item, task.config, task.stored, task.save_to)
+    except NotSavedError:
+        raise
     except Exception as error:
         _log.exception("%s", item.name)
         return failed(item, "error", f"{item.name}: {type(error).__name__}: {error}")

@@ -108,6 +108,10 @@ class ItemOutcome:
     """Why nothing came of it, in full; empty if something did."""
 
 
+class NotSavedError(OSError):
+    """A solution could not be written: no fault of the clip, the next one would not fare better."""
+
+
 @lru_cache(maxsize=16)
 def _humanoid(subject: Subject, config: HumanoidConfig) -> Humanoid:
     return make_humanoid(make_body(subject), config)
@@ -147,13 +151,16 @@ def _solution_key(path: Place) -> tuple[str, str, int] | None:
 def imitate_item(
     item: WorkItem, config: ImitationConfig, stored: StoredSolutions | None = None, save_to: Place | None = None
 ) -> ItemOutcome:
-    """Records of one work item. Raises nothing that has to do with the clip.
+    """Records of one work item. Raises nothing that has to do with the clip, only that nothing can be written.
 
     Args:
         item: Clip, subject, controller and seed.
         config: How.
         stored: Solutions that may be replayed (`find_solutions`).
         save_to: Folder or address for solutions that had to be searched; None to keep none.
+
+    Raises:
+        NotSavedError: A solution that was searched could not be written there.
     """
     if item.controller != TRACKER:
         raise ValueError(
@@ -244,8 +251,16 @@ def _search(
     outcome.searched += motion.duration
     if save_to is not None:
         stem = f"{motion.name}_{item.subject.name}_{item.seed}".replace("/", "-")
-        save_solution(join(save_to, motion.source, f"{stem}.npz"), solution)
+        _save(join(save_to, motion.source, f"{stem}.npz"), solution)
     return solution
+
+
+def _save(path: Place, solution: Solution) -> None:
+    try:
+        save_solution(path, solution)
+    except OSError as error:
+        found = (error.errno, error.strerror, str(path)) if error.strerror else error.args
+        raise NotSavedError(*found) from error
 
 
 def _replay_and_record(

@@ -28,6 +28,7 @@ from ray_jobs.ray_pool import RayPool  # noqa: E402
 from ray_jobs.status import Config as StatusConfig  # noqa: E402
 from ray_jobs.status import main as status  # noqa: E402
 from sim.collect_pool import Task  # noqa: E402
+from sim.imitate_clip import NotSavedError  # noqa: E402
 from sim.progress import read_progress  # noqa: E402
 from sim.work_items import list_clips, list_items  # noqa: E402
 
@@ -157,6 +158,13 @@ def test_an_error_is_counted_as_one_with_its_own_words(task):
     assert outcome.error == (
         "embedded/kick/neutral172/0: ValueError: invalid literal for int() with base 10: 'many'"
     )  # fmt: skip
+
+
+def test_a_solution_that_cannot_be_written_stops_the_collection_and_is_no_failure_of_its_clip(task):
+    """It comes back as what it is, with the words of the system."""
+    raising = "from sim.imitate_clip import NotSavedError; raise NotSavedError(28, 'No space left on device', 'a.npz')"
+    with pytest.raises(NotSavedError, match=r"No space left on device: 'a\.npz'"):
+        _outcome(task, Unpickles(exec, raising))
 
 
 def test_a_machine_without_our_packages_stops_the_collection_and_says_what_to_do(task):

@@ -19,7 +19,7 @@ from this_process import ThisProcess
 from dataset.store import Store
 from sim import work_items
 from sim.collect import Config, main
-from sim.imitate_clip import ImitationConfig
+from sim.imitate_clip import ImitationConfig, NotSavedError
 from sim.resume import LOCK, is_collecting
 
 CLIPS = ("embedded/kick", "embedded/jump", "embedded/punch")
@@ -108,6 +108,25 @@ def test_a_full_disk_stops_the_collection_and_the_next_one_completes_it(tmp_path
     assert len(Store.create(tmp_path / "set").shards) < 3
     _collect(_config(tmp_path / "set"))
     assert _tree(tmp_path / "set") == undisturbed[0]
+
+
+def test_a_solution_that_cannot_be_written_stops_the_collection_and_is_no_failure_of_its_clip(
+    tmp_path, arm_swing, quick_search
+):
+    """A failure would be stored where there is room for so little, and stay beside the shard of the next run."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "swing.txt").write_text(arm_swing(1.2))
+    config = Config(motions=(str(tmp_path / "here"),), out=tmp_path / "whole", solutions=(), imitation=quick_search)
+    _collect(config)
+    disturbed = dataclasses.replace(config, out=tmp_path / "set")
+    in_the_way = disturbed.out / "solutions" / "here"
+    in_the_way.parent.mkdir(parents=True)
+    in_the_way.touch()
+    with pytest.raises(NotSavedError, match="solutions/here"):
+        _collect(disturbed)
+    assert _tree(disturbed.out) == {}
+    in_the_way.unlink()
+    assert _collect(disturbed)["complete"] == 1 and _tree(disturbed.out) == _tree(config.out) != {}
 
 
 def _flip(shard):
