@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -99,7 +99,7 @@ def connect(config: RayConfig, workers: int) -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="ray-")
     try:
         ray.init(
-            address=LOCAL, num_cpus=max(1, round(workers * config.num_cpus)), include_dashboard=False, log_to_driver=False,
+            address=LOCAL, num_cpus=cores_for(config, workers), include_dashboard=False, log_to_driver=False,
             object_store_memory=config.object_store_mb * 1_000_000, _temp_dir=folder,
             runtime_env={"env_vars": {**ONE_THREAD, "PYTHONPATH": path}},
         )  # fmt: skip
@@ -107,6 +107,11 @@ def connect(config: RayConfig, workers: int) -> Iterator[None]:
     finally:
         ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def cores_for(config: RayConfig, workers: int) -> int:
+    """Whole cores on which so many items, workers or runs have room at a time."""
+    return max(1, math.ceil(round(workers * config.num_cpus, 4)))  # Ray counts in ten thousandths
 
 
 def _require_cluster(origin: str, address: str) -> None:
@@ -145,9 +150,7 @@ def room(config: RayConfig) -> int:
         ValueError: There is none for a single one; it would be waited for without end.
     """
     machines = [node["Resources"] for node in load_ray().nodes() if node["Alive"]]
-    places = sum(
-        min(int(machine.get(name, 0.0) / amount + 1e-9) for name, amount in config.each.items()) for machine in machines
-    )
+    places = places_on(machines, config)
     if places == 0:
         for name, amount in config.each.items():
             most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
@@ -160,3 +163,10 @@ def room(config: RayConfig) -> int:
         wanted = " and ".join(f"{amount:g} {name}" for name, amount in config.each.items())
         raise ValueError(f"num_cpus: expected a machine with {wanted} in the cluster, found none; ask for less")
     return places
+
+
+def places_on(machines: Sequence[Mapping[str, float]], config: RayConfig) -> int:
+    """Items, workers or runs that have room at a time on machines with these resources, none of them divided."""
+    return sum(
+        min(int(machine.get(name, 0.0) / amount + 1e-9) for name, amount in config.each.items()) for machine in machines
+    )

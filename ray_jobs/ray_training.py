@@ -30,7 +30,7 @@ from model.metrics_log import read_rows, row_line
 from model.parallel import Workers
 from model.train import TrainResult, check_share, resumable
 from model.train import main as train
-from ray_jobs.cluster import RayConfig
+from ray_jobs.cluster import RayConfig, room
 
 RAY_FOLDER = "ray"
 """What Ray Train keeps of its own, in the folder of the run."""
@@ -128,6 +128,12 @@ def _check_resources(workers: int, config: RayConfig) -> None:
                 f"{each:g} for each of {workers}; use fewer workers, a smaller --ray.{option.replace('_', '-')}, or a larger "
                 "cluster"
             )
+    if (places := room(config)) < workers:  # Ray Train would wait for it to the end of its patience
+        raise ValueError(
+            f"workers: expected at most {places}, each on one machine of the cluster, got {workers} that take "
+            f"{config.num_cpus:g} CPU and {config.num_gpus:g} GPU each; use fewer workers, or smaller shares with --ray.num-cpus "
+            "or --ray.num-gpus"
+        )
 
 
 @contextlib.contextmanager

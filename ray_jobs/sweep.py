@@ -33,7 +33,7 @@ from model.parallel import Workers
 from model.train import main as train
 from model.train import resumable
 from model.weights import read_card
-from ray_jobs.cluster import RayConfig, connect, load_ray
+from ray_jobs.cluster import RayConfig, connect, load_ray, room
 
 _log = logging.getLogger(__name__)
 
@@ -123,16 +123,10 @@ def _is_finished(cfg: TrainConfig, store: Store) -> bool:
 
 
 def _train(runs: dict[str, TrainConfig], config: Config) -> None:
-    import ray
     from ray import tune
 
     each = {"cpu": config.ray.num_cpus, "gpu": config.ray.num_gpus}
-    found = ray.cluster_resources()
-    for name, amount in each.items():
-        if amount > found.get(name.upper(), 0.0):
-            raise ValueError(
-                f"num_{name}s: expected at most {found.get(name.upper(), 0.0):g}, all there are, got {amount:g}"
-            )
+    room(config.ray)
     settings = {"cuda": config.ray.num_gpus > 0, "runs": runs}
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_run, settings=settings), each),
