@@ -90,8 +90,8 @@ def make_tokens(
     All arguments are NumPy arrays, or all are torch tensors on one device.
 
     Args:
-        marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3), float32 or float64; NaN in
-            gaps. Contiguous; may be a memory map.
+        marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3), P >= 1, float32 or float64; NaN
+            in gaps. Contiguous; may be a memory map.
         frame: Flat index of frame t of each window, shape (B,), integers; that the window lies in one sequence is the
             caller's care.
         index: Marker of each token, shape (B, M), signed integers; negative for none.
@@ -161,6 +161,8 @@ def _check_windows(frame: Any, index: Any, sizes: dict[str, int], half_width: in
         )
     has_sign = index.dtype.kind == "i" if isinstance(index, np.ndarray) else str(index.dtype).startswith("torch.int")
     count = sizes["B"] * sizes["M"]
+    if count and not sizes["P"]:
+        raise ValueError(f"marker_pos: expected at least one marker, got none, and {sizes['M']} tokens a window to show them")
     if not has_sign or (count and int(index.max()) >= sizes["P"]):
         most = int(index.max()) if count else "nothing"
         raise ValueError(f"index: expected signed integers below {sizes['P']}, got {index.dtype} up to {most}")

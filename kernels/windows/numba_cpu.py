@@ -39,6 +39,8 @@ def make_tokens(
     else:
         sizes = (disturbance.offset_size.astype(dtype), disturbance.jitter_size.astype(dtype))
         noise = (np.ascontiguousarray(disturbance.table), disturbance.start.astype(np.int64, copy=False), *sizes)
+    if index.itemsize > 4:  # of a number below those of 32 bits the lower half may be a marker's
+        index = np.maximum(index, -1)
     address = tokens.ctypes.data
     past_cache = is_past_cache(tokens) and address % 16 == 0
     arguments = (

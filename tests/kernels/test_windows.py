@@ -147,6 +147,18 @@ def test_a_window_whose_frame_of_reference_is_unknown_is_absent(backend):
     np.testing.assert_array_equal(mask[rest], expected[rest])
 
 
+@pytest.mark.parametrize("none", [-1, -(2**31), -(2**32) + 1, -(2**63)])
+@pytest.mark.parametrize("backend", ["numba", "reference", "torch"])
+def test_any_negative_index_is_no_marker(backend, none):
+    """Also one whose lower half would be a marker's."""
+    arguments = {
+        "marker_pos": np.ones((6, 3, 3)), "frame": np.array([2]), "index": np.array([[none, 1]]),
+        "origin": np.zeros((1, 3)), "heading": np.zeros(1),
+    }  # fmt: skip
+    tokens, mask = make_tokens(**(_tensors(arguments) if backend == "torch" else arguments), backend=backend)
+    assert np.asarray(mask).tolist() == [[False, True]] and not np.asarray(tokens)[0, 0].any()
+
+
 def test_strided_draws_and_noise_tables_are_read():
     """Views with gaps give the tokens of their copies."""
     arguments = make(next(case for case in CASES if case.name == "prime"))
@@ -306,6 +318,10 @@ def test_wrong_arguments_raise_with_what_was_expected():
         make_tokens(**(arguments | {"frame": np.full(11, 28)}))
     with pytest.raises(ValueError, match="index: expected signed integers below 7"):
         make_tokens(**(arguments | {"index": np.full((11, 5), 7)}))
+    nobody = {"marker_pos": np.zeros((31, 0, 3)), "index": np.full((11, 5), -1)}
+    for changed in (arguments | nobody, _tensors(arguments | nobody)):
+        with pytest.raises(ValueError, match="marker_pos: expected at least one marker, got none, and 5 tokens"):
+            make_tokens(**changed)
     with pytest.raises(ValueError, match="origin: expected shape"):
         make_tokens(**(arguments | {"origin": np.zeros((11, 2))}))
     zeros = np.zeros(11)
