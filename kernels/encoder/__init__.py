@@ -1,8 +1,8 @@
 """Encoder kernels: tokens of a window to one feature vector, forward and backward.
 
 This package is the pooling encoder of the released ImDy code; `kernels.encoder.attention` is the self-attention encoder
-of the paper. Backends: `reference` (eager, every token projected), `folded` (the same function, tokens never projected)
-and `triton` (folded, one launch for the whole stack).
+of the paper. Backends: `reference` (eager, every token projected), `folded` (the same function, tokens never projected),
+`numba` (folded, compiled for float32 on a CPU) and `triton` (folded, one launch for the whole stack).
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def encode(
             contiguous.
         mask: True where the token is present, shape (B, M), bool.
         weights: Parameters.
-        backend: `auto` takes `triton` on a CUDA device and `folded` on a CPU, both exact up to rounding; `reference`
-            projects every token.
+        backend: `auto` takes `triton` on a CUDA device and `numba` on a CPU where they take the dtype, else `folded`, all
+            exact up to rounding; `reference` projects every token.
         dropout: Probability of dropout as in PyTorch's decoder layer; only `reference` has it.
         validate: Also check every element: tokens finite and at least one token present in each window.
 

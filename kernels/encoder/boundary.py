@@ -12,9 +12,9 @@ from kernels._check import bind_axes
 from kernels._dispatch import Backend
 
 FUSED_DTYPES = (torch.float32, torch.bfloat16)
-"""What the fused GPU kernels take; `auto` leaves them out for another dtype, and where there is dropout."""
+"""What the fused GPU kernels take."""
 _DTYPES = {"triton": FUSED_DTYPES, "numba": (torch.float32,)}
-"""Of backends that do not take every dtype."""
+"""Of backends that do not take every dtype; `auto` leaves them out for another one."""
 
 
 def able_backends(backends: tuple[Backend, ...], name: str, dtype: torch.dtype, dropout: float) -> tuple[Backend, ...]:

@@ -162,7 +162,9 @@ def _check_windows(frame: Any, index: Any, sizes: dict[str, int], half_width: in
     has_sign = index.dtype.kind == "i" if isinstance(index, np.ndarray) else str(index.dtype).startswith("torch.int")
     count = sizes["B"] * sizes["M"]
     if count and not sizes["P"]:
-        raise ValueError(f"marker_pos: expected at least one marker, got none, and {sizes['M']} tokens a window to show them")
+        raise ValueError(
+            f"marker_pos: expected at least one marker, got none, and {sizes['M']} tokens a window to show them"
+        )
     if not has_sign or (count and int(index.max()) >= sizes["P"]):
         most = int(index.max()) if count else "nothing"
         raise ValueError(f"index: expected signed integers below {sizes['P']}, got {index.dtype} up to {most}")

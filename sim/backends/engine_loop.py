@@ -4,6 +4,9 @@ The engine's sensors give the same numbers (and do, bit for bit: tests/sim/backe
 body's contact looks through all contacts, and the values are written once by the engine and once more by whoever reads them:
 5 % of a substep, against 1 % here. The loop releases the interpreter lock.
 
+What the engine calls an error, not a warning, ends the process with its words, as in every program that calls it from C: nothing
+here can catch it. A model whose memory is set by hand, and too small for the solver, does that.
+
 Axis legend: K substeps, C contacts, N = 24 bodies.
 """
 
@@ -41,7 +44,6 @@ class EngineLoop:
         self._memory = EngineMemory(self._data)
         self._floor, self._row_of_geom = floor, row_of_geom
         self._wrench = np.empty((len(self._memory.contact_geom), 6))
-        self._weight = np.empty(int(row_of_geom.max()) + 1)
 
     def run(
         self, start: np.ndarray, ctrl: np.ndarray, warmstart: np.ndarray | None, residual: np.ndarray | None,
@@ -67,11 +69,12 @@ class EngineLoop:
         data.qacc_warmstart[:] = 0.0 if warmstart is None else warmstart
         data.qfrc_applied[:] = 0.0
         memory.num_warnings[:] = 0
+        weight = np.empty(contact_out.shape[1])
         sound = _run(
             _STEP, _CONTACT_FORCE, model._address, data._address, ctrl, residual, memory.clock, data.qpos, data.qvel, data.ctrl,
             data.qfrc_applied, data.actuator_force, memory.num_warnings, memory.num_contacts, memory.contact_position,
             memory.contact_frame, memory.contact_geom, self._floor, self._row_of_geom, self._wrench,
-            self._wrench.ctypes.data, self._weight, state_out, contact_out, servo_out,
+            self._wrench.ctypes.data, weight, state_out, contact_out, servo_out,
         )  # fmt: skip
         kinds = (mujoco.mjtWarning(kind) for kind, number in enumerate(memory.num_warnings) if number)
         return sound, "+".join(kind.name.removeprefix("mjWARN_") for kind in kinds)
