@@ -37,7 +37,7 @@ from dataset.summary import Completion, completion
 from sim.collect_pool import Pool, ProcessPool, Task
 from sim.imitate_clip import ImitationConfig, find_solutions
 from sim.progress import Reporter
-from sim.resume import clear_remains, only_collector, unfinished
+from sim.resume import SOLUTIONS, clear_remains, only_collector, unfinished
 from sim.shard_order import Finished, ShardOrder
 from sim.tally import Tally
 from sim.work_items import WorkItem, list_clips, list_items
@@ -140,7 +140,7 @@ def _collect(config: Config, items: list[WorkItem], make_pool: MakePool, command
     damaged = clear_remains(storage)
     store = Store.create(storage)
     todo = unfinished(items, store, config.keep_failed)
-    own = storage.at("solutions")
+    own = storage.at(SOLUTIONS)
     task = Task(config=config.imitation, stored=find_solutions((*config.solutions, own)), save_to=own)
     tally, order, started = Tally(), ShardOrder(list(todo), store, config.shard_seconds), time.perf_counter()
     pool = make_pool(task, len(todo))

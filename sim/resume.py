@@ -7,9 +7,11 @@ import dataclasses
 import logging
 import os
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from dataset import atomic
 from dataset.manifest import FAILURES, OtherSchemaError
@@ -21,6 +23,10 @@ from sim.work_items import TRACKER, WorkItem
 
 LOCK = ".collect.lock"
 """File that a running collection holds locked; the lock goes with the process, however it ends."""
+SOLUTIONS = "solutions"
+"""Folder of a data set in which a collection keeps what it had to search."""
+_LOOKS, _LOOK_SECONDS = 20, 0.05
+"""How often and after what time [s] a held lock is looked at again before it is taken for another collection's."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +39,6 @@ def only_collector(place: Place | Storage) -> Iterator[None]:
         ValueError: Another one is at work there.
         OSError: Nothing can be written there.
     """
-    import fcntl
-
     storage = open_storage(place)
     if not isinstance(storage, Folder):
         storage.write_file(LOCK, b"")
@@ -43,13 +47,25 @@ def only_collector(place: Place | Storage) -> Iterator[None]:
     folder = storage.place
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / LOCK, "wb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        if not _try_to_lock(file):
             raise ValueError(
                 f"{folder}: expected a data set that nobody collects into, found a collection at work; wait for it or stop it"
-            ) from None
+            )
         yield
+
+
+def _try_to_lock(file: BinaryIO) -> bool:
+    """Lock a file for this process, if nobody holds it for long: who asks `is_collecting` holds it for a moment too."""
+    import fcntl
+
+    for _ in range(_LOOKS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOOK_SECONDS)
+        else:
+            return True
+    return False
 
 
 def is_collecting(folder: Path) -> bool:
@@ -73,8 +89,10 @@ def clear_remains(place: Place | Storage) -> list[str]:
     """
     storage = open_storage(place)
     folder = storage.place if isinstance(storage, Folder) else None
-    for path in folder.glob(f"{atomic.TEMPORARY_PREFIX}*") if folder else ():
-        _remove(path)
+    if folder:
+        solutions = (folder / SOLUTIONS).rglob(f"{atomic.TEMPORARY_PREFIX}*")
+        for path in [*folder.glob(f"{atomic.TEMPORARY_PREFIX}*"), *solutions]:
+            _remove(path)
     aside = []
     for name in storage.list_shards().complete:
         if damage := _damage(storage, name):

@@ -10,6 +10,7 @@ import os
 import random
 import resource
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from dataset.store import Store
 from sim import work_items
 from sim.collect import Config, main
 from sim.imitate_clip import ImitationConfig, NotSavedError
-from sim.resume import LOCK, is_collecting
+from sim.resume import LOCK, clear_remains, is_collecting, only_collector
 
 CLIPS = ("embedded/kick", "embedded/jump", "embedded/punch")
 SOLUTIONS = Path(__file__).parent.parent.parent / "solutions" / "embedded"
@@ -174,6 +175,26 @@ def test_two_collections_do_not_share_a_data_set(tmp_path):
             ValueError, match="expected a data set that nobody collects into, found a collection at work"
         ):
             _collect(_config(tmp_path))
+
+
+def test_who_asks_how_far_a_collection_is_does_not_keep_it_from_beginning(tmp_path):
+    """To see whether somebody collects the lock is taken for a moment."""
+    import fcntl
+
+    with open(tmp_path / LOCK, "wb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        threading.Timer(0.3, fcntl.flock, (file, fcntl.LOCK_UN)).start()
+        with only_collector(tmp_path):
+            assert is_collecting(tmp_path)
+
+
+def test_what_a_killed_writer_left_of_a_solution_is_removed(tmp_path):
+    folder = tmp_path / "solutions" / "walks"
+    folder.mkdir(parents=True)
+    (folder / ".tmp-a.npz-12-34").write_bytes(b"half")
+    (folder / "a.npz").write_bytes(b"whole")
+    clear_remains(tmp_path)
+    assert [path.name for path in folder.iterdir()] == ["a.npz"]
 
 
 def test_a_clip_under_two_names_is_stored_once(tmp_path, arm_swing, quick_search):
