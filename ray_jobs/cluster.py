@@ -81,6 +81,8 @@ def connect(config: RayConfig, workers: int) -> Iterator[None]:
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "300")  # a machine at work takes longer than the half minute
     os.environ.setdefault("RAY_agent_register_timeout_ms", "300000")  # as do the helpers of a node
     os.environ.setdefault("RAY_worker_register_timeout_seconds", "300")  # and its workers
+    # Ray does not count what it kills where memory is short: such work would be tried again without end.
+    os.environ.update(RAY_task_oom_retries=str(config.retries))
     address = config.address or os.environ.get("RAY_ADDRESS", "")
     if address and address != LOCAL:
         origin = "address" if config.address else "RAY_ADDRESS"

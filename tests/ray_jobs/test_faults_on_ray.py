@@ -102,6 +102,25 @@ def test_a_killed_node_takes_its_records_along_and_they_are_made_again(tmp_path,
     assert tree(tmp_path / "set") == undisturbed
 
 
+def test_a_machine_whose_memory_is_full_ends_the_collection_in_words(tmp_path):
+    """Ray kills what works there, and by itself would begin it again without end."""
+    full = {
+        "RAY_memory_usage_threshold": "0.01",
+        "RAY_memory_monitor_refresh_ms": "100",
+        "RAY_task_oom_retry_delay_base_ms": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "ray_jobs/collect.py", *OPTIONS, "--motions", "embedded/kick", "--out", str(tmp_path / "set"),
+         "--ray.address", "local", "--ray.retries", "1"],
+        cwd=ROOT, env=os.environ | full, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2
+    advice = "its machine ran out of memory; let fewer items run at a time, with --workers or a larger --ray.num-cpus"
+    assert f"embedded/kick/neutral172/0: at each of 2 attempts {advice}" in done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("collect: a shard without records: ") and advice in last
+
+
 @pytest.mark.parametrize("token", ["", TOKEN[::-1]])
 def test_a_cluster_that_refuses_the_token_is_explained(tmp_path, head, token):
     environment = os.environ | {"RAY_AUTH_TOKEN": token, "HOME": str(tmp_path)}
