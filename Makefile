@@ -41,7 +41,7 @@ demo: $(STAMP)
 	@$(PY) -m bench.demo $(ARGS)
 
 test: $(STAMP) env38
-	@timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --benchmark-disable --durations 12 $(ARGS)
+	@timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder --benchmark-disable --durations 12 $(ARGS)
 
 test-interpreted: $(STAMP)
 	@NUMBA_DISABLE_JIT=1 timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --benchmark-disable tests/kernels $(ARGS)

@@ -11,11 +11,13 @@ import pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out timings unless they are asked for; skip what this machine cannot run, and say what is missing."""
+    """Leave out timings unless they are asked for; Ray first; skip what this machine cannot run, and say what is missing."""
     if not config.getoption("benchmark_only", default=False):
         timings = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=timings)
         items[:] = [item for item in items if item not in timings]
+    # Clusters take long to start and long to wait for: begun first, none of their files is left to one worker at the end.
+    items.sort(key=lambda item: item.path.parent.name != "ray_jobs")
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if gpu_items:
         import torch

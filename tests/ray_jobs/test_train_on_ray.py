@@ -71,23 +71,21 @@ def test_two_workers_on_ray_train_the_solver_of_one_and_a_kill_changes_no_bit(
     thread.start()
     result = train_on_ray(second_worker.long(data, tmp_path / "ray"), 2, RayConfig(retries=1))
     thread.join()
-    assert killed and killed[1] < 8, "no worker was killed in the middle of the training"
-    assert result.steps == 80 and result.weights == tmp_path / "ray" / "imdys.safetensors"
+    assert killed and killed[1] < 4, "no worker was killed in the middle of the training"
+    assert result.steps == 40 and result.weights == tmp_path / "ray" / "imdys.safetensors"
 
     undisturbed = second_worker.train_with_two("long", data, tmp_path / "two")
     assert _bits(result.weights) == _bits(undisturbed.weights)
     assert result.errors == undisturbed.errors
     rows, expected = ([(row["step"], row["train"]) for row in read_rows(tmp_path / name)] for name in ("ray", "two"))
-    assert rows == expected and len(rows) == 8
+    assert rows == expected and len(rows) == 4
 
     alone = train.main(second_worker.long(data, tmp_path / "one"))
     one, two = ([row["train"]["loss"] for row in read_rows(tmp_path / name)] for name in ("one", "ray"))
-    # The same sums in another order. Forty steps on, a run by one worker whose weights began 2e-7 off differs as much: the
-    # losses by 5e-6 until then, by 9e-3 thereafter, the error of the solver by 1.5e-2.
-    assert two[:4] == pytest.approx(one[:4], rel=1e-4)
-    assert two == pytest.approx(one, rel=3e-2)
-    assert one[-1] < 0.9 * one[0], "nothing was learned, so nothing was compared"
-    assert result.errors["solver"]["grf"] == pytest.approx(alone.errors["solver"]["grf"], rel=5e-2)
+    # The same sums in another order: a run by one worker whose weights began 2e-7 off differs by 5e-6 in forty steps.
+    assert two == pytest.approx(one, rel=1e-4)
+    assert one[-1] < 0.95 * one[0], "nothing was learned, so nothing was compared"
+    assert result.errors["solver"]["grf"] == pytest.approx(alone.errors["solver"]["grf"], rel=1e-3)
 
 
 def test_a_folder_that_holds_another_run_is_refused_and_so_is_going_on_with_other_settings(
