@@ -30,6 +30,8 @@ HEEL_LOAD = 0.1
 """Share of the body weight above which a centre of pressure counts for the rear end of the sole."""
 ROLLING_PITCH = np.radians(10.0)
 """Pitch above which a foot under `RESTING_LOAD` turns about its front edge [rad]."""
+FRONT = (0.4, 1.2)
+"""Where the front edge of a foot may be, as shares of the foot's length from the heel: elsewhere motion and forces disagree."""
 SOLE_MARGIN = 0.01
 """What the contact rectangle reaches behind the rearmost centre of pressure [m]."""
 
@@ -51,7 +53,7 @@ def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarra
             not measured.
 
     Raises:
-        ValueError: a foot that never rests under load.
+        ValueError: a foot that never rests under load, or whose front edge would lie beside it.
     """
     placement = place(body, qpos)
     weight = body.total_mass * GRAVITY
@@ -71,6 +73,13 @@ def level_soles(body: GaitBody, qpos: np.ndarray, rate: float, wrench: np.ndarra
                 f"rests flat, found {int(rests.sum())}; check that the plates belong to these feet"
             )
         sole, rolls = _levelled(body.soles[foot], rot, origin, force, rests, weight)
+        reach = (sole.half_length - sole.heel) / sole.foot_length
+        if not FRONT[0] <= reach <= FRONT[1]:
+            raise ValueError(
+                f"{body.name}: {side} foot: expected it to turn about a line, or to press, at {100 * FRONT[0]:.0f} to "
+                f"{100 * FRONT[1]:.0f} % of its length, found {100 * reach:.0f} %; check that forces and motion share clock and "
+                "floor, and the markers of this foot"
+            )
         soles.append(sole)
         if not rolls:
             notes.append(

@@ -79,7 +79,7 @@ def plot_angles(means: Mapping[str, MeanCycles], measured: MeanCycles, arms: Res
         panel.plot(percent, measured.angle[:, column], **_MEASURED, label="measured (± SD)")
         look.label(panel, x=("Gait cycle", "%"), y=("Angle", "°"), title=_TITLES[joint])
     _bars(panels[3], arms, "joint_rmse_deg")
-    panels[3].axhline(WORST_ANGLE, **_bar_line())
+    _bar(panels[3], WORST_ANGLE)
     look.label(panels[3], y=("RMSE", "°"), title="Error by cycle, mean ± SD")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
@@ -113,7 +113,7 @@ def plot_reaction(means: Mapping[str, MeanCycles], measured: MeanCycles, arms: R
     panels[2].plot(percent, measured.cop, **_MEASURED, label="measured (± SD)")
     look.label(panels[2], x=("Stance", "%"), y=("CoP from the heel", "% FL"))
     _arm_bars(panels[3], arms, lambda part: (part["cop_rmse_pct_fl"]["mean"], part["cop_rmse_pct_fl"]["sd"]))
-    panels[3].axhline(COP_BAR, **_bar_line())
+    _bar(panels[3], COP_BAR)
     look.label(panels[3], y=("CoP RMSE", "% FL"))
     figure.legend(*panels[2].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
@@ -137,7 +137,7 @@ def plot_moments(means: Mapping[str, MeanCycles], measured: MeanCycles, arms: Re
     _bars(below[0], arms, "moment_rmse_nm_kg")
     look.label(below[0], y=("RMSE", "N·m/kg"), title="Error by cycle, mean ± SD")
     _bars(below[1], arms, "moment_r")
-    below[1].axhline(CORRELATION_BAR, **_bar_line())
+    _bar(below[1], CORRELATION_BAR, at=0.0)
     below[1].set_ylim(top=1.0)
     look.label(below[1], y=("r", ""), title="Correlation by cycle, mean ± SD")
     figure.legend(*above[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
@@ -154,7 +154,7 @@ def plot_residual(means: Mapping[str, MeanCycles], arms: Results) -> Figure:
         panel.axhline(0.0, color=look.BASELINE, linewidth=0.6)
         look.label(panel, x=("Right gait cycle", "%"), y=("Residual force", "N"), title=name)
     _arm_bars(panels[3], arms, lambda part: (part["residual_force_pct_bw"], np.nan))
-    panels[3].axhline(RESIDUAL_BAR, **_bar_line())
+    _bar(panels[3], RESIDUAL_BAR)
     look.label(panels[3], y=("RMS force", "% BW"))
     _arm_bars(panels[4], arms, lambda part: (part["residual_moment_nm_kg"], np.nan))
     look.label(panels[4], y=("RMS moment", "N·m/kg"))
@@ -223,8 +223,13 @@ def _line(arm: str) -> dict[str, Any]:
     return {"color": ARM_COLOURS[arm], "linestyle": _LINES[arm], "linewidth": _WIDTHS[arm]}
 
 
-def _bar_line() -> dict[str, Any]:
-    return {"color": look.VERMILLION, "linestyle": "--", "linewidth": 1.0}
+def _bar(panel: Axes, value: float, *, at: float = 1.0) -> None:
+    """What was to be reached; its name stands at the right end, or at the left (0) where bars leave room there."""
+    panel.axhline(value, color=look.VERMILLION, linestyle="--", linewidth=1.0)
+    panel.annotate(
+        "target", (at, value), xycoords=("axes fraction", "data"), xytext=(0, 2), textcoords="offset points",
+        color=look.VERMILLION, fontsize=7, ha="right" if at else "left", va="bottom",
+    )  # fmt: skip
 
 
 def _error_bar() -> dict[str, Any]:

@@ -117,6 +117,15 @@ def test_a_foot_that_never_rolls_ends_at_the_foremost_pressure_and_says_so(body)
         assert any(f"loaded {side} foot has its heel up in fewer than 5 frames" in note for note in levelled.notes)
 
 
+def test_a_foot_that_turns_beside_itself_is_named(body):
+    qpos, wrench, _ = rolling_feet(body, 10)
+    qpos[-10:, 2] += 0.05  # a floor that is 5 cm lower as soon as the heels are up
+    with pytest.raises(
+        ValueError, match=r"left foot: expected it to turn about a line.* found 1\d\d %; check that forces"
+    ):
+        level_soles(body, qpos, 100.0, wrench)
+
+
 def test_a_foot_that_never_rests_is_named(body):
     qpos = np.zeros((30, 24))
     qpos[:, 3] = 1.0
