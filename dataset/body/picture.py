@@ -90,12 +90,14 @@ def _draw_joints(axes: Axes, body: BodyModel, view: np.ndarray) -> None:
 
 
 def _name_joints(axes: Axes, body: BodyModel, view: np.ndarray) -> None:
+    below = {"Pelvis": (-9, -9), "L_Thorax": (4, -8)}  # beside their joints others are in the way
     for index, name in enumerate(BODY_NAMES):
         if not name.startswith("R_"):
             x, y = (body.joint_pos[index] @ view.T)[:2]
             arm = body.joint_pos[index, 1] > 0.12
+            offset = below.get(name, (0, 5) if arm else (6, -2))
             axes.annotate(
-                name.removeprefix("L_"), (x, y), (0, 5) if arm else (6, -2), textcoords="offset points", fontsize=6,
+                name.removeprefix("L_"), (x, y), offset, textcoords="offset points", fontsize=6,
                 ha="left", rotation=45 if arm else 0,
             )  # fmt: skip
 
