@@ -103,6 +103,11 @@ def draw_strip(axes: Axes, humanoid: Humanoid, part: Replay, seconds: float, pos
                 arrowprops={"arrowstyle": "-|>", "color": figure_style.OTHER, "lw": 1.4, "shrinkA": 0, "shrinkB": 0},
             )  # fmt: skip
     axes.axhline(0.0, color=figure_style.GREY, linewidth=0.8)
+    axes.annotate(
+        f"arrows: force of the ground on a body, {FORCE_SCALE:g} m high for one body weight", (1.0, 1.0),
+        xycoords="axes fraction", xytext=(-2, -2), textcoords="offset points", color=figure_style.OTHER, fontsize=8,
+        ha="right", va="top",
+    )  # fmt: skip
     axes.set_aspect("equal")
     axes.set_ylim(-0.1, 1.95)
     axes.grid(visible=False)
