@@ -1,9 +1,10 @@
 """A collection by replay: processes beside Ray with as many workers, and the time that the paper's hours would take.
 
-Work: the first stretches of `solutions/plan.csv` on their subjects, from motion files to a data set on the disk with all checks,
-each time into a new folder, the two ways in turn; both must write the same bytes. Then the whole list once, by processes. The
-time is that of `run.json`: from the first item to the last shard, with the start of the workers, without that of Ray itself.
-Needs the motions that IMDYLAB_DATA points to. `python -m bench.bench_collect` measures and appends rows (about 8 minutes).
+Work: the first stretches of `solutions/plan.csv` on their subjects, from motion files to a data set on the disk with all
+checks, each time into a new folder, the two ways in turn; both must write the same bytes. Then the whole list, by processes,
+until more than an hour of motion is recorded, from which the hours of 152 h are extrapolated. The time is that of `run.json`:
+from the first item to the last shard, with the start of the workers, without that of Ray itself. Needs the motions that
+IMDYLAB_DATA points to. `python -m bench.bench_collect` measures and appends rows (about 9 minutes).
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class CollectBench:
     """Stretches of the list that both ways collect, from its start: others would be on other subjects than their solutions."""
     rounds: int = 3
     """Collections each way."""
-    whole: bool = True
-    """Collect the whole list too, once."""
+    hours_recorded: float = 1.0
+    """Collect the whole list, again and again, until this much motion is recorded [h]; 0 for not at all."""
     workers: int = 2
     """Workers of either."""
     hours: float = 152.0
@@ -82,11 +83,13 @@ def main(config: CollectBench) -> list[Row]:
         case = f"first_{config.stretches}_stretches"
         rows = [_row(case, way, runs, config, device) for way, runs in found.items()]
         print(table(rows))
-        if config.whole:
-            whole = [_collect("processes", _PLAN, motions, Path(place) / "whole", config.workers)]
+        whole: list[Collected] = []
+        while sum(one.kept for one in whole) < 3600.0 * config.hours_recorded:
+            whole.append(_collect("processes", _PLAN, motions, Path(place) / f"whole-{len(whole)}", config.workers))
+        if whole:
             rows.append(_row("whole_list", "processes", whole, config, device))
             print(table(rows[-1:]))
-            print(_extrapolated(whole[0], config))
+            print(_extrapolated(whole, config))
     if config.save:
         append_rows(rows)
     return rows
@@ -133,10 +136,11 @@ def _row(case: str, way: str, runs: list[Collected], config: CollectBench, devic
     )  # fmt: skip
 
 
-def _extrapolated(one: Collected, config: CollectBench) -> str:
-    share = 3600.0 * config.hours / one.kept
-    measured = f"{one.kept / 60:.1f} min of motion in {one.wall:.0f} s, {one.num_bytes / 1e6:.0f} MB"
-    wanted = f"{share * one.wall / 3600:.1f} h and {share * one.num_bytes / 1e9:.1f} GB"
+def _extrapolated(runs: list[Collected], config: CollectBench) -> str:
+    kept, wall, size = (sum(getattr(one, name) for one in runs) for name in ("kept", "wall", "num_bytes"))
+    share = 3600.0 * config.hours / kept
+    measured = f"{kept / 60:.1f} min of motion in {wall:.0f} s, {size / 1e6:.0f} MB"
+    wanted = f"{share * wall / 3600:.1f} h and {share * size / 1e9:.1f} GB"
     return f"{config.workers} processes: {measured}; {config.hours:g} h would take {wanted}"
 
 
