@@ -47,6 +47,17 @@ class IsaacGymConfig:
     reply_timeout: float = 60.0
     """Longest silence of the worker afterwards [s]; a long rollout gives signs of life."""
 
+    def __post_init__(self) -> None:
+        for name, known in (("control", ("effort", "position")), ("solver", ("tgs", "pgs"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: expected {' or '.join(map(repr, known))}, got {getattr(self, name)!r}")
+        for name, least in (("position_iterations", 1), ("velocity_iterations", 0), ("threads", 0), ("device", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        for name in ("contact_offset", "start_timeout", "reply_timeout"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+
 
 SIMULATOR_OPTIONS = (
     "control", "solver", "position_iterations", "velocity_iterations", "contact_offset", "threads", "use_gpu", "device",

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
 pytest.importorskip("aiohttp", reason="Ray is installed without its part that takes jobs (extra `ray`)")
 
-from collections_on_ray import OPTIONS, ROOT, TOKEN, ray_settings, ray_start, tree  # noqa: E402  after the skip
+from collections_on_ray import OPTIONS, ROOT, TOKEN, ray_settings, ray_start, tree
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -20,7 +20,7 @@ from sim.acting_torque import acting_torque
 from sim.backends import isaacgym_worker
 from sim.backends.isaacgym_client import record_config
 from sim.backends.isaacgym_ground import contact_centres, free_moments
-from sim.backends.isaacgym_model import explicit_damping, hinged_model
+from sim.backends.isaacgym_model import IsaacGymConfig, explicit_damping, hinged_model
 from sim.backends.isaacgym_process import WorkerFailure
 from sim.closure import closure_residual, unexplained_forces
 from sim.humanoid import make_humanoid
@@ -267,6 +267,23 @@ def test_environments_do_not_touch_and_calls_go_on_where_the_last_ended(humanoid
     np.testing.assert_allclose(halves[0].state[0], together.state[1, :14], atol=1e-6)
     np.testing.assert_allclose(halves[1].qpos[0], together.qpos[1, 13:], atol=1e-6)
     np.testing.assert_allclose(halves[1].ground_force[0], together.ground_force[1, 13:], atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"control": "velocity"}, "control: expected 'effort' or 'position', got 'velocity'"),
+        ({"solver": "newton"}, "solver: expected 'tgs' or 'pgs', got 'newton'"),
+        ({"position_iterations": 0}, "position_iterations: expected at least 1, got 0"),
+        ({"threads": -1}, "threads: expected at least 0, got -1"),
+        ({"reply_timeout": 0.0}, "reply_timeout: expected a positive number, got 0"),
+        ({"contact_offset": float("nan")}, "contact_offset: expected a positive number, got nan"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_a_worker_starts(options, message):
+    """An unknown control would otherwise be taken for PhysX's own drives."""
+    with pytest.raises(ValueError, match=message):
+        IsaacGymConfig(python=Path("python3.8"), **options)
 
 
 def test_wrong_input_is_refused_with_what_was_expected(humanoid, refuses_wrong_input, isaacgym):
