@@ -117,12 +117,17 @@ def cores_for(config: RayConfig, workers: int) -> int:
 
 
 def _require_cluster(origin: str, address: str) -> None:
-    """Refuse a dashboard's address, and a `host:port` where nobody listens: Ray itself would try for minutes."""
+    """Refuse a dashboard's or a client's address, and a `host:port` where nobody listens: Ray itself would try for minutes."""
     if address.startswith(("http://", "https://")):
         raise ValueError(
             f"{origin}: expected a cluster that work can be sent to (HOST:6379, or `auto` on one of its machines), found "
             f"{address!r}, which takes jobs; send this one there (`ray job submit --address {address} --working-dir . -- "
             "python …`), or work on this machine with --ray.address local"
+        )
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"{origin}: expected a cluster that this process can join (HOST:6379, or `auto` on one of its machines), found "
+            f"{address!r}, which serves clients outside of it; submit a job to its http://HEAD:8265 instead"
         )
     host, _, port = address.rpartition(":")
     if "/" in address or not port.isdigit():
