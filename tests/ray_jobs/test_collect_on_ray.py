@@ -238,7 +238,9 @@ def test_an_address_without_a_cluster_is_explained(tmp_path, monkeypatch):
         collect(address="127.0.0.1:1")
     with pytest.raises(ValueError, match=r"^address: expected a cluster .* found 'http://head:8265', which takes jobs"):
         collect(address="http://head:8265")
-    with pytest.raises(ValueError, match=r"found 'ray://head:10001', which serves clients .* job to its http://HEAD:8265"):
+    with pytest.raises(
+        ValueError, match=r"found 'ray://head:10001', which serves clients .* job to its http://HEAD:8265"
+    ):
         collect(address="ray://head:10001")
     monkeypatch.setenv("RAY_ADDRESS", "http://head:8265")
     with pytest.raises(ValueError, match=r"^RAY_ADDRESS: .*`ray job submit .* or .* with --ray.address local"):
