@@ -102,7 +102,7 @@ class ShardOrder:
                     )
                 )  # fmt: skip
         block.dropped += [loss for loss in losses if loss not in self._known]
-        if outcome.recorded:
+        if any(record.name not in block.left_out for record in outcome.recorded):
             block.records.append(item.records)
         block.num_kept += outcome.report.kept
 
