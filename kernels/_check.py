@@ -96,8 +96,18 @@ def check_out(name: str, out: np.ndarray, shape: tuple[int, ...], dtype: Any) ->
     if out.shape != shape or out.dtype != dtype:
         raise ValueError(f"{name}: expected shape {shape} of {np.dtype(dtype)}, got {out.shape} of {out.dtype}")
     check_contiguous(**{name: out})
-    if not out.flags.writeable:
-        raise ValueError(f"{name}: expected an array that may be written, got a read-only one")
+    check_writeable(**{name: out})
+
+
+def check_writeable(**arrays: np.ndarray) -> None:
+    """Refuse arrays that a kernel writes into and may not.
+
+    Raises:
+        ValueError: An array is read-only.
+    """
+    for name, array in arrays.items():
+        if not array.flags.writeable:
+            raise ValueError(f"{name}: expected an array that may be written, got a read-only one")
 
 
 def as_unsigned(index: np.ndarray) -> np.ndarray:

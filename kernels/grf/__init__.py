@@ -224,7 +224,7 @@ def accumulate_contact_wrench(
         backend: `auto`, `numba` or `reference`.
 
     Raises:
-        ValueError: A shape or dtype is wrong, or the run goes beyond the last transition.
+        ValueError: A shape or dtype is wrong, sums are read-only, or the run goes beyond the last transition.
         RuntimeError: The named backend cannot run here.
     """
     sizes = _check.bind_axes(
@@ -241,6 +241,7 @@ def accumulate_contact_wrench(
     ):  # fmt: skip
         if sums.dtype != np.float64:
             raise ValueError(f"{name}: expected dtype float64 (running sums), got {sums.dtype}")
+        _check.check_writeable(**{name: sums})
     if sizes["P"] != sizes["T"] - 1:
         raise ValueError(
             f"transition_force: expected {sizes['T'] - 1} transitions for {sizes['T']} frames, got {sizes['P']}"

@@ -99,7 +99,7 @@ def add_substep(
         backend: `auto`, `numba` or `reference`.
 
     Raises:
-        ValueError: A shape or dtype is wrong, a sum is a strided view, or the step is not positive.
+        ValueError: A shape or dtype is wrong, a sum is a strided view or read-only, or the step is not positive.
         RuntimeError: The named backend cannot run here.
     """
     _check.bind_axes(total=(total, "E J 3"), error=(error, "E J 3"), torque=(torque, "E J 3"))
@@ -107,6 +107,7 @@ def add_substep(
         if sums.dtype != np.float64:
             raise ValueError(f"{name}: expected dtype float64 (running sum), got {sums.dtype}")
     _check.check_contiguous(total=total, error=error)
+    _check.check_writeable(total=total, error=error)
     _check.check_float(torque=torque)
     _check.check_positive(step=step)
     pick(__name__, BACKENDS, backend).add_substep(total, error, torque, step)

@@ -359,3 +359,13 @@ def test_substeps_beyond_the_stretch_are_refused() -> None:
     with pytest.raises(ValueError, match="frame_weight: expected dtype float64"):
         sums = grf.start_contact_wrench(3)
         grf.accumulate_contact_wrench(sums[0], sums[1].astype(np.float32), sums[2], **inputs, substeps_per_frame=4)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_running_sums_that_may_not_be_written_are_named(backend: str) -> None:
+    sums = grf.start_contact_wrench(2)
+    sums[2].flags.writeable = False
+    wrench = np.ones((2, 24, 3))
+    with pytest.raises(ValueError, match="transition_force: expected an array that may be written"):
+        grf.accumulate_contact_wrench(*sums, wrench, wrench, wrench, substeps_per_frame=2, backend=backend)
+    assert not sums[0].any()

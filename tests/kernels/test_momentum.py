@@ -142,3 +142,12 @@ def test_wrong_arguments_are_named() -> None:
     wide = np.zeros((2, 5, 6))
     with pytest.raises(ValueError, match="total: expected a C-contiguous array"):
         momentum.add_substep(wide[..., ::2], error, torque[:2, 0], 0.01)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_running_sums_that_may_not_be_written_are_named(backend: str) -> None:
+    total, error = momentum.start_impulse(1)
+    error.flags.writeable = False
+    with pytest.raises(ValueError, match="error: expected an array that may be written"):
+        momentum.add_substep(total, error, np.ones((1, 23, 3)), 0.01, backend=backend)
+    assert not total.any()
