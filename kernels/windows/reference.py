@@ -57,7 +57,7 @@ def make_tokens(
 
     Args:
         marker_pos: Marker positions of all sequences end to end [m], world, shape (G, P, 3); NaN in gaps.
-        frame: Flat index of frame t of each window, shape (B,), int64; the window lies inside the array.
+        frame: Flat index of frame t of each window, shape (B,), integers; the window lies inside the array.
         index: Marker of each token, shape (B, M), int; negative for none.
         origin: Point that becomes the origin [m], world, shape (B, 3).
         heading: Angle about z that becomes zero [rad], shape (B,).
@@ -74,7 +74,7 @@ def make_tokens(
     subsets and difference scheme of the released code, whose marker windows are not turned; mirror and noise are ours.
     """
     num_frames = 2 * half_width + 2
-    frames = frame[:, None] - half_width + (np.arange(num_frames) if order is None else order)
+    frames = frame.astype(np.int64)[:, None] - half_width + (np.arange(num_frames) if order is None else order)
     position = marker_pos[frames[:, :, None], np.maximum(index, 0)[:, None, :]] - origin[:, None, None, :]
     if disturbance is not None:
         size, markers_a_window = 3 * (num_frames + 1), index.shape[1]

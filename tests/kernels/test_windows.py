@@ -159,6 +159,17 @@ def test_any_negative_index_is_no_marker(backend, none):
     assert np.asarray(mask).tolist() == [[False, True]] and not np.asarray(tokens)[0, 0].any()
 
 
+@pytest.mark.parametrize("kind", ["u1", "i1", "u4", "u8"])
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_frames_may_be_numbered_by_any_integers(backend, kind):
+    """Unsigned ones must not become fractions, or wrap, where frames before t are counted."""
+    arguments = make(next(case for case in CASES if case.name == "odd"))
+    expected = make_tokens(**arguments, backend=backend)
+    found = make_tokens(**arguments | {"frame": arguments["frame"].astype(kind)}, backend=backend)
+    for have, want in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(have, want)
+
+
 def test_strided_draws_and_noise_tables_are_read():
     """Views with gaps give the tokens of their copies."""
     arguments = make(next(case for case in CASES if case.name == "prime"))
