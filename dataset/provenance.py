@@ -26,6 +26,7 @@ from dataset.place import Place
 from dataset.storage import Storage, open_storage
 
 RUN_FILE: Final = "run.json"
+_ROOT = Path(__file__).resolve().parent.parent
 _PACKAGES: Final = ("ezc3d", "gymnasium", "mujoco", "numba", "numpy", "ray", "safetensors", "scipy", "torch", "triton")
 
 
@@ -85,9 +86,11 @@ def read_runs(folder: Place | Storage) -> list[dict[str, Any]]:
     return runs
 
 
-def code_version() -> dict[str, Any]:
-    """Commit of the repository and whether tracked files differ from it; `unknown` outside a git checkout."""
-    root = Path(__file__).resolve().parent.parent
+def code_version(root: Path = _ROOT) -> dict[str, Any]:
+    """Commit of the repository and whether tracked files differ from it; `unknown` outside a git checkout.
+
+    Rows in `bench/results` are no code: a measurement that appends them would call every later one a modified program's.
+    """
 
     def git(*arguments: str) -> str | None:
         try:
@@ -96,7 +99,8 @@ def code_version() -> dict[str, Any]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit, changes = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":(exclude)bench/results/*.jsonl")
     return {"commit": commit or "unknown", "is_modified": bool(changes) if commit else None}
 
 

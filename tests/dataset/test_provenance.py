@@ -4,6 +4,7 @@ import dataclasses
 import getpass
 import json
 import platform
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,22 @@ def test_the_commit_is_that_of_the_code_not_of_the_working_folder(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     assert provenance.code_version()["commit"] == here["commit"]
     assert here["commit"] == "unknown" or len(here["commit"]) == 40
+
+
+def test_code_is_modified_by_changes_of_code_and_not_by_rows_of_measurements(tmp_path) -> None:
+    """Outside a repository neither is known."""
+    assert provenance.code_version(tmp_path) == {"commit": "unknown", "is_modified": None}
+    rows, code = tmp_path / "bench" / "results" / "grf.jsonl", tmp_path / "kernel.py"
+    rows.parent.mkdir(parents=True)
+    for path in (rows, code):
+        path.write_text("first")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    for command in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "--message", "first")):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    rows.write_text("second")
+    assert provenance.code_version(tmp_path)["is_modified"] is False
+    code.write_text("second")
+    assert provenance.code_version(tmp_path)["is_modified"] is True
 
 
 def test_runs_are_appended_and_foreign_files_refused(tmp_path) -> None:
