@@ -107,7 +107,12 @@ class Reporter:
         self._beats.join()
 
     def report(self, tally: Tally, *, is_last: bool = False) -> Progress:
-        """Progress now; written to the file if the last writing is some seconds ago."""
+        """Progress now; written to the file if the last writing is some seconds ago.
+
+        Raises:
+            OSError: The last one cannot be written. Before, a warning says so: hours of work need not end with a store that
+                does not answer once, and where the data cannot be written either, that ends the collection.
+        """
         elapsed = time.monotonic() - self._started
         left = self._items - self._stored - tally.items
         progress = Progress(
@@ -118,12 +123,20 @@ class Reporter:
         )  # fmt: skip
         with self._lock:
             self._last = progress
-            if is_last or time.monotonic() - self._written >= INTERVAL:
+            if is_last:
                 self._write(progress)
+            elif time.monotonic() - self._written >= INTERVAL:
+                self._try_to_write(progress)
         return progress
 
     def _write(self, progress: Progress) -> None:
         self._storage.write_file(FILE, atomic.encode_json(asdict(progress)))
+
+    def _try_to_write(self, progress: Progress) -> None:
+        try:
+            self._write(progress)
+        except OSError as error:
+            _log.warning("%s is not up to date: %s", self._storage.at(FILE), error)
         self._written = time.monotonic()
 
     def _beat(self) -> None:
@@ -132,10 +145,7 @@ class Reporter:
                 if self._last is None or time.monotonic() - self._written < BEAT:
                     continue
                 elapsed = round(time.monotonic() - self._started, 1)
-                try:
-                    self._write(replace(self._last, updated=_now(), elapsed=elapsed))
-                except OSError as error:  # where the data cannot be written either, that ends the collection
-                    _log.debug("no sign of life: %s", error)
+                self._try_to_write(replace(self._last, updated=_now(), elapsed=elapsed))
 
 
 def _now() -> str:

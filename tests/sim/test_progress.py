@@ -45,6 +45,17 @@ def test_a_sign_of_life_is_given_while_nothing_is_finished(tmp_path, monkeypatch
     assert (tmp_path / FILE).stat().st_mtime_ns == last, "none after the end"
 
 
+def test_progress_that_cannot_be_written_is_a_warning_until_the_end(tmp_path, caplog):
+    (tmp_path / FILE).mkdir()
+    reporter = Reporter(tmp_path, 2, 1, 1)
+    assert reporter.report(Tally()).done == 1
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [f"{tmp_path / FILE} is not up to date"]
+    reporter.report(Tally())
+    assert len(caplog.records) == 1, "not tried again at once"
+    with pytest.raises(OSError, match="directory"):
+        reporter.report(Tally(), is_last=True)
+
+
 def test_all_items_done_is_not_yet_finished_until_the_last_shard_is_stored(tmp_path):
     _written(tmp_path, done=2)
     assert _state(tmp_path) == "stopped: start it again, it goes on"
