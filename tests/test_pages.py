@@ -155,6 +155,17 @@ def test_the_page_of_the_gait_study_has_the_numbers_of_its_results():
             f"{arm['residual_force_pct_bw']:.1f} % BW, {arm['residual_moment_nm']:.0f} N·m |"
         )
         assert row in page, row
+    before, after = arms["kinematic"], arms["all"]
+    moments, likeness = (
+        [", ".join(f"{arm[field][joint]:.2f}".removeprefix(zero) for joint in joints) for arm in (before, after)]
+        for field, zero in (("moment_rmse_nm_kg", ""), ("moment_r", "0"))
+    )
+    first_page = (
+        f"from {before['cop_rmse_pct_fl']['mean']:.1f} to {after['cop_rmse_pct_fl']['mean']:.1f} % of foot length and the joint "
+        f"moments' from {moments[0]} to {moments[1]} N·m/kg at hip, knee and ankle (correlations from {likeness[0]} to "
+        f"{likeness[1]}), with {after['residual_force_pct_bw']:.1f} % of body weight of residual force"
+    )
+    assert first_page in ON_ONE_LINE
 
 
 def test_the_page_of_the_body_has_the_medians_of_its_table():
