@@ -1,10 +1,11 @@
 """A collection by replay: processes beside Ray with as many workers, and the time that the paper's hours would take.
 
 Work: the first stretches of `solutions/plan.csv` on their subjects, from motion files to a data set on the disk with all
-checks, each time into a new folder, the two ways in turn; both must write the same bytes. Then the whole list, by processes,
-until more than an hour of motion is recorded, from which the hours of 152 h are extrapolated. The time is that of `run.json`:
-from the first item to the last shard, with the start of the workers, without that of Ray itself. Needs the motions that
-IMDYLAB_DATA points to. `python -m bench.bench_collect` measures and appends rows (about 9 minutes).
+checks, each time into a new folder, the two ways in turn; both must write the same bytes. Then the whole list, once by Ray
+between two collections by processes, whose more than an hour of motion is extrapolated to 152 h. The time is that of
+`run.json`: from the first item to the last shard, with the start of the workers (Ray starts one more, which writes shards:
+seconds that a short collection feels), without that of Ray itself. Needs the motions that IMDYLAB_DATA points to. `python -m
+bench.bench_collect` measures and appends rows (about 10 minutes).
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class CollectBench:
     """Stretches of the list that both ways collect, from its start: others would be on other subjects than their solutions."""
     rounds: int = 3
     """Collections each way."""
-    hours_recorded: float = 1.0
-    """Collect the whole list, again and again, until this much motion is recorded [h]; 0 for not at all."""
+    whole: bool = True
+    """Collect the whole list too: by processes, by Ray, by processes."""
     workers: int = 2
     """Workers of either."""
     hours: float = 152.0
@@ -78,18 +79,15 @@ def main(config: CollectBench) -> list[Row]:
         for turn in range(config.rounds):
             for way in list(_WAYS)[:: 1 if turn % 2 == 0 else -1]:
                 found[way].append(_collect(way, part, motions, Path(place) / f"{way}-{turn}", config.workers))
-        if len({one.content for runs in found.values() for one in runs}) > 1:
-            raise ValueError("bench_collect: expected the same data from both ways, found different contents")
-        case = f"first_{config.stretches}_stretches"
-        rows = [_row(case, way, runs, config, device) for way, runs in found.items()]
-        print(table(rows))
-        whole: list[Collected] = []
-        while sum(one.kept for one in whole) < 3600.0 * config.hours_recorded:
-            whole.append(_collect("processes", _PLAN, motions, Path(place) / f"whole-{len(whole)}", config.workers))
-        if whole:
-            rows.append(_row("whole_list", "processes", whole, config, device))
-            print(table(rows[-1:]))
-            print(_extrapolated(whole, config))
+        rows = _compared(f"first_{config.stretches}_stretches", found, config, device)
+        if config.whole:
+            order = ("processes", "Ray", "processes")
+            runs = [
+                _collect(way, _PLAN, motions, Path(place) / f"whole-{turn}", config.workers)
+                for turn, way in enumerate(order)
+            ]
+            rows += _compared("whole_list", {"processes": runs[::2], "Ray": runs[1:2]}, config, device)
+            print(_extrapolated(runs[::2], config))
     if config.save:
         append_rows(rows)
     return rows
@@ -125,6 +123,14 @@ def _collect(way: str, plan: Path, motions: Path, out: Path, workers: int) -> Co
         raise ValueError(f"{way}: expected every stretch replayed, found {json.dumps(result['items_by_loss'])}")
     size = sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
     return Collected(result["wall_s"], result["kept_s"], size, Store.open(out).content)
+
+
+def _compared(case: str, found: dict[str, list[Collected]], config: CollectBench, device: str) -> list[Row]:
+    if len({one.content for runs in found.values() for one in runs}) > 1:
+        raise ValueError("bench_collect: expected the same data from both ways, found different contents")
+    rows = [_row(case, way, runs, config, device) for way, runs in found.items()]
+    print(table(rows))
+    return rows
 
 
 def _row(case: str, way: str, runs: list[Collected], config: CollectBench, device: str) -> Row:

@@ -59,11 +59,6 @@ def on_ray(cfg: collect.Config, workers: int, pool: Any = None, **ray: Any) -> d
     return collect.main(cfg, lambda task, _: kind(task, workers, where), "ray_jobs.collect")
 
 
-def tree(folder: Path) -> dict[str, bytes]:
-    """Files of the shards of a data set, complete or not."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
-
-
 @contextlib.contextmanager
 def ray_settings() -> Iterator[None]:
     """The environment of a test's own cluster."""

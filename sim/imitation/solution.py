@@ -22,6 +22,7 @@ import io
 import json
 import threading
 from dataclasses import dataclass
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -162,6 +163,16 @@ def load_solution(path: Place) -> Solution:
         ) from error
     if header.get("format") not in (FORMAT, FIRST_FORMAT):
         raise ValueError(f"{path}: expected format {FORMAT!r}, got {header.get('format')!r}; search the clip again")
+    try:
+        return _solution(path, header, arrays)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path}: expected the header of a tracker solution, found one without or with another {error}; the file is damaged"
+        ) from error
+
+
+def _solution(path: Place, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> Solution:
+    """What header and arrays of a file say."""
     stretches, knot, second = [], 0, 0
     for item in header["stretches"]:
         knots, seconds = slice(knot, knot + item["knots"]), slice(second, second + item["seconds"])

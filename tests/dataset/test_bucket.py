@@ -20,6 +20,7 @@ from dataset.verify import verify_store
 
 pytest.importorskip("moto", reason="moto, the S3 server of the tests, is not installed (extra `dev`)")
 import s3_server
+from shard_files import shard_files
 
 FELL = Dropped(clip="made-up/flip", subject="made-up-person", seed=3, reason="fell", seconds=1.5)
 ROOT = Path(__file__).parent.parent.parent
@@ -39,10 +40,6 @@ def local(tmp_path, three_sequences):
     return store
 
 
-def _tree(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
-
-
 def _stored(s3, s3_folder):
     names = s3_server.objects(s3, s3_folder.removeprefix("s3://").partition("?")[0])
     return {name: data for name, data in names.items() if name.startswith("shard-")}
@@ -53,7 +50,7 @@ def test_appending_stores_the_bytes_of_a_folder_and_reading_gives_them_back(s3, 
     assert store.shards == () and store.incomplete == ()
     store.append(three_sequences[:2], [FELL])
     store.append(three_sequences[2:])
-    assert _stored(s3, s3_folder) == _tree(local.path)
+    assert _stored(s3, s3_folder) == shard_files(local.path)
     opened = Store.open(s3_folder)
     assert opened.content == local.content == store.content and opened.dropped == (FELL,)
     for want, have in zip(local, opened, strict=True):
@@ -63,7 +60,7 @@ def test_appending_stores_the_bytes_of_a_folder_and_reading_gives_them_back(s3, 
     np.testing.assert_array_equal(opened.windows("quat", first, 6), local.windows("quat", first, 6))
     assert isinstance(opened.fields("grf")[0], np.memmap)
     store.append(three_sequences[2:])
-    assert _stored(s3, s3_folder) == _tree(local.path), "appending again changes nothing"
+    assert _stored(s3, s3_folder) == shard_files(local.path), "appending again changes nothing"
     with pytest.raises(ValueError, match="expected new sequences, found 'made-up-1' there already"):
         store.append(three_sequences[1:2])
 
@@ -100,7 +97,7 @@ def test_without_its_mark_a_shard_is_ignored_and_writing_again_completes_it(s3, 
     assert [shard.path.name for shard in store.shards] == [whole] and store.incomplete == (bucket.at(cut),)
     assert verify_store(store) == [f"{bucket.at(cut)}: half-written shard, ignored by readers; delete it"]
     bucket.copy(local.shards[0])
-    assert _stored(s3, s3_folder) == _tree(local.path)
+    assert _stored(s3, s3_folder) == shard_files(local.path)
     for shard in local.shards:
         bucket.set_aside(shard.path.name)
     with pytest.raises(ValueError, match=rf"found only half-written shards: {cut}, {whole}; delete them"):
@@ -150,13 +147,13 @@ def test_a_file_of_the_cache_that_changed_is_found_and_fetched_again(s3_folder, 
 def test_commands_read_and_merge_addresses(s3, s3_folder, local, tmp_path, capsys):
     add_run(local.storage, run_record("test"))
     merged = merge.main(merge.MergeConfig(folders=(local.path,), out=s3_folder))
-    assert merged.content == local.content and _stored(s3, s3_folder) == _tree(local.path)
+    assert merged.content == local.content and _stored(s3, s3_folder) == shard_files(local.path)
     result = inspect.main(inspect.InspectConfig(folder=s3_folder, verify=True))
     assert result.complaints == [] and result.summary.sequences == 3
     shown = capsys.readouterr().out
     assert s3_folder in shown and "dataset.merge" in shown
     back = merge.main(merge.MergeConfig(folders=(s3_folder,), out=tmp_path / "back"))
-    assert _tree(back.path) == _tree(local.path)
+    assert shard_files(back.path) == shard_files(local.path)
     assert [run["command"] for run in read_runs(s3_folder)] == ["dataset.merge"]
 
 

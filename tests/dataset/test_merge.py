@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from shard_files import shard_files
 
 from dataset.manifest import Dropped
 from dataset.merge import MergeConfig, main
@@ -10,10 +11,6 @@ from dataset.provenance import read_runs
 from dataset.store import Store
 
 FELL = Dropped(clip="made-up/flip", subject="made-up-person", seed=3, reason="fell", seconds=1.5)
-
-
-def _tree(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
 
 
 @pytest.fixture
@@ -26,13 +23,13 @@ def two(tmp_path, three_sequences):
 
 def test_shards_are_copied_byte_for_byte_and_merging_again_changes_nothing(tmp_path, two) -> None:
     """The same data set whatever the order; the inputs stay, and the run says what they were."""
-    before = _tree(tmp_path / "a") | _tree(tmp_path / "b")
+    before = shard_files(tmp_path / "a") | shard_files(tmp_path / "b")
     store = main(MergeConfig(folders=two, out=tmp_path / "out"))
-    assert _tree(tmp_path / "out") == before == _tree(tmp_path / "a") | _tree(tmp_path / "b")
+    assert shard_files(tmp_path / "out") == before == shard_files(tmp_path / "a") | shard_files(tmp_path / "b")
     assert len(store) == 3 and store.dropped == (FELL,)
     assert main(MergeConfig(folders=two[::-1], out=tmp_path / "other")).content == store.content
     again = main(MergeConfig(folders=(*two, tmp_path / "other"), out=tmp_path / "out"))
-    assert again.content == store.content and _tree(tmp_path / "out") == before
+    assert again.content == store.content and shard_files(tmp_path / "out") == before
     sources = read_runs(tmp_path / "out")[0]["result"]["sources"]
     assert [source["content"] for source in sources] == [Store.open(folder).content for folder in two]
 

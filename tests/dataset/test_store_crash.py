@@ -7,6 +7,7 @@ import signal
 import subprocess
 
 import pytest
+from shard_files import shard_files
 
 from dataset import atomic
 from dataset.shard import Shard
@@ -16,10 +17,6 @@ from dataset.store import Store
 STEPS = ("fsync", "rename", "replace", "mkdir")
 """Calls before and after which the disk holds something else; writes in between are covered by what they leave: part of a file
 under a temporary name."""
-
-
-def _tree(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
 
 
 def _killed_at(step: int, work) -> bool:
@@ -57,7 +54,7 @@ def test_a_writer_killed_at_any_step_leaves_a_data_set_that_another_completes(
     """Every system call that changes what is on the disk, one after another, until none is left."""
     whole = tmp_path / "whole"
     source = Shard(Store.create(whole).append(three_sequences))
-    expected, seen, step = _tree(whole), set(), 0
+    expected, seen, step = shard_files(whole), set(), 0
 
     def work() -> None:
         if writer == "append":
@@ -72,9 +69,9 @@ def test_a_writer_killed_at_any_step_leaves_a_data_set_that_another_completes(
         store = Store.create(folder)
         assert len(store) in (0, 3)
         seen.add((len(store), len(store.incomplete)))
-        assert not store.shards or _tree(folder) == expected
+        assert not store.shards or shard_files(folder) == expected
         work()
-        assert _tree(folder) == expected
+        assert shard_files(folder) == expected
         step += 1
         if not was_killed:
             break
@@ -98,7 +95,7 @@ def test_a_file_that_may_not_grow_stops_the_writer_and_leaves_nothing(tmp_path, 
         assert list((tmp_path / "set").iterdir()) == []
     signal.signal(signal.SIGXFSZ, handler)
     Store.create(tmp_path / "set").append(three_sequences)
-    assert _tree(tmp_path / "set") == expected
+    assert shard_files(tmp_path / "set") == expected
 
 
 def test_a_full_disk_stops_the_writer_and_leaves_nothing(tmp_path, three_sequences) -> None:
@@ -121,14 +118,14 @@ def test_a_full_disk_stops_the_writer_and_leaves_nothing(tmp_path, three_sequenc
             assert not (disk / "set").exists() or list((disk / "set").iterdir()) == []
             (disk / "filling").unlink()
         Store.create(disk / "set").append(three_sequences)
-        assert _tree(disk / "set") == expected
+        assert shard_files(disk / "set") == expected
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
 def _tree_of_undisturbed(tmp_path, three_sequences):
     Store.create(tmp_path / "whole").append(three_sequences)
-    return _tree(tmp_path / "whole")
+    return shard_files(tmp_path / "whole")
 
 
 def test_a_temporary_name_is_never_read(tmp_path, three_sequences) -> None:

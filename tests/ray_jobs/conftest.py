@@ -38,13 +38,14 @@ def _is_ours(pid: int) -> bool:
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """Files of a collection without Ray that nothing happened to: a shard a clip."""
-    from collections_on_ray import CLIPS, config, tree
+    from collections_on_ray import CLIPS, config
+    from shard_files import shard_files
     from this_process import ThisProcess
 
     from sim import collect
 
     out = tmp_path_factory.mktemp("whole") / "set"
     collect.main(config(out), lambda task, _: ThisProcess(task))
-    files = tree(out)
+    files = shard_files(out)
     assert len({name.split("/")[0] for name in files}) == len(CLIPS)
     return files

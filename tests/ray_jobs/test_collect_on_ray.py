@@ -17,7 +17,8 @@ import pytest
 ray = pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
 
 import s3_server  # noqa: E402  after the skip
-from collections_on_ray import CLIPS, OPTIONS, ROOT, config, on_ray, ray_settings, tree  # noqa: E402
+from collections_on_ray import CLIPS, OPTIONS, ROOT, config, on_ray, ray_settings  # noqa: E402
+from shard_files import shard_files  # noqa: E402
 
 from dataset.body.subjects import SUBJECTS  # noqa: E402
 from dataset.provenance import read_runs  # noqa: E402
@@ -75,7 +76,7 @@ def test_a_killed_worker_is_replaced_and_changes_no_byte(tmp_path, undisturbed, 
         result = on_ray(config(tmp_path / "set"), workers)
     assert killed and result["errors"] == {}
     assert result["items"] == result["complete"] == len(CLIPS) and result["workers"] == workers
-    assert tree(tmp_path / "set") == undisturbed, "as a collection without Ray"
+    assert shard_files(tmp_path / "set") == undisturbed, "as a collection without Ray"
     assert read_runs(tmp_path / "set")[0]["command"] == "ray_jobs.collect"
     assert on_ray(config(tmp_path / "set"), workers)["items"] == 0
 
@@ -94,7 +95,7 @@ def test_a_killed_driver_leaves_a_data_set_that_the_next_one_completes(tmp_path,
     assert f"of {len(CLIPS)} items" in lines[1] and read_progress(out).items == len(CLIPS)
     assert lines[2] == "state     stopped: start it again, it goes on"
     on_ray(config(out), workers)
-    assert tree(out) == undisturbed
+    assert shard_files(out) == undisturbed
     assert status(StatusConfig(out=out))[2] == "state     finished"
 
 
@@ -195,7 +196,7 @@ class Forgets(RayPool):
 
 def test_records_that_ray_cannot_bring_back_are_made_again(tmp_path, undisturbed):
     result = on_ray(config(tmp_path / "set"), 2, Forgets, retries=1)
-    assert result["errors"] == {} and tree(tmp_path / "set") == undisturbed
+    assert result["errors"] == {} and shard_files(tmp_path / "set") == undisturbed
 
 
 def test_a_shard_whose_records_are_lost_at_every_attempt_ends_in_words_and_the_next_run_makes_it(tmp_path, undisturbed):
@@ -203,7 +204,7 @@ def test_a_shard_whose_records_are_lost_at_every_attempt_ends_in_words_and_the_n
     with pytest.raises(ChildProcessError, match=message):
         on_ray(config(tmp_path / "set"), 2, Forgets, retries=0)
     on_ray(config(tmp_path / "set"), 2)
-    assert tree(tmp_path / "set") == undisturbed
+    assert shard_files(tmp_path / "set") == undisturbed
 
 
 def test_only_work_that_some_machine_has_room_for_is_begun(tmp_path):

@@ -21,9 +21,9 @@ from collections_on_ray import (  # noqa: E402  after the skip
     ray_head,
     ray_settings,
     ray_start,
-    tree,
 )
 from ray.experimental import get_object_locations  # noqa: E402
+from shard_files import shard_files  # noqa: E402
 
 from ray_jobs.cluster import RayConfig, connect  # noqa: E402
 from ray_jobs.ray_pool import RayPool  # noqa: E402
@@ -54,10 +54,10 @@ def test_a_full_disk_stops_the_collection_and_the_next_one_completes_it(tmp_path
         with pytest.raises(OSError, match="No space left on device"):
             on_ray(config(disk / "set"), workers)
         assert not list((disk / "set").glob(".tmp-*"))
-        assert tree(disk / "set").items() < undisturbed.items()
+        assert shard_files(disk / "set").items() < undisturbed.items()
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         on_ray(config(disk / "set"), workers)
-        assert tree(disk / "set") == undisturbed
+        assert shard_files(disk / "set") == undisturbed
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
@@ -71,7 +71,7 @@ def test_a_damaged_shard_is_made_again(tmp_path, undisturbed, workers):
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     result = on_ray(config(tmp_path), workers)
     assert result["items"] == 1 and len(result["set_aside"]) == 1
-    assert tree(tmp_path) == undisturbed
+    assert shard_files(tmp_path) == undisturbed
 
 
 @WORKERS
@@ -99,7 +99,7 @@ def test_a_killed_node_takes_its_records_along_and_they_are_made_again(tmp_path,
 
         result = on_ray(config(tmp_path / "set"), workers, NodeDies)
     assert lost and result["errors"] == {} and result["complete"] == len(CLIPS)
-    assert tree(tmp_path / "set") == undisturbed
+    assert shard_files(tmp_path / "set") == undisturbed
 
 
 def test_a_machine_whose_memory_is_full_ends_the_collection_in_words(tmp_path):

@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
 pytest.importorskip("aiohttp", reason="Ray is installed without its part that takes jobs (extra `ray`)")
 
-from collections_on_ray import OPTIONS, ROOT, TOKEN, ray_settings, ray_start, tree
+from collections_on_ray import OPTIONS, ROOT, TOKEN, ray_settings, ray_start
+from shard_files import shard_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -56,4 +57,4 @@ def test_a_submitted_collection_makes_the_bytes_of_one_without_ray(tmp_path, und
     assert done.returncode == 0, said
     assert f"{tmp_path / 'set'}: this run kept" in said, "the result is in the job's log"
     assert TOKEN not in said
-    assert tree(tmp_path / "set") == undisturbed
+    assert shard_files(tmp_path / "set") == undisturbed

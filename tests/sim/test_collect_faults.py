@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from shard_files import shard_files
 from this_process import ThisProcess
 
 from dataset.store import Store
@@ -36,10 +37,6 @@ def _collect(config, workers=1, seed=0):
     return main(config, lambda task, _: ThisProcess(task, workers, seed))
 
 
-def _tree(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """Files of a collection that nothing happened to, and how long it takes [s]."""
@@ -47,7 +44,7 @@ def undisturbed(tmp_path_factory):
     _collect(_config(out))  # the first one makes the references
     started = time.monotonic()
     _collect(_config(tmp_path_factory.mktemp("again")))
-    tree = _tree(out)
+    tree = shard_files(out)
     assert len({name.split("/")[0] for name in tree}) == 3, "a shard a clip"
     return tree, time.monotonic() - started
 
@@ -85,14 +82,14 @@ def test_a_collector_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp
     assert kills > 0
     assert not is_collecting(tmp_path / "set"), "the lock goes with the process"
     result = _collect(_config(tmp_path / "set"))
-    assert _tree(tmp_path / "set") == tree
+    assert shard_files(tmp_path / "set") == tree
     assert result["set_aside"] == [] and not list((tmp_path / "set").glob(".tmp-*"))
 
 
 @pytest.mark.parametrize("workers", [2, 4])
 def test_the_order_in_which_items_finish_changes_no_byte(tmp_path, undisturbed, workers):
     _collect(_config(tmp_path / "set"), workers, seed=workers)
-    assert _tree(tmp_path / "set") == undisturbed[0]
+    assert shard_files(tmp_path / "set") == undisturbed[0]
 
 
 def test_a_full_disk_stops_the_collection_and_the_next_one_completes_it(tmp_path, undisturbed):
@@ -108,7 +105,7 @@ def test_a_full_disk_stops_the_collection_and_the_next_one_completes_it(tmp_path
         assert not list((tmp_path / "set").glob(".tmp-*")) and Store.create(tmp_path / "set").incomplete == ()
     assert len(Store.create(tmp_path / "set").shards) < 3
     _collect(_config(tmp_path / "set"))
-    assert _tree(tmp_path / "set") == undisturbed[0]
+    assert shard_files(tmp_path / "set") == undisturbed[0]
 
 
 def test_a_solution_that_cannot_be_written_stops_the_collection_and_is_no_failure_of_its_clip(
@@ -125,9 +122,9 @@ def test_a_solution_that_cannot_be_written_stops_the_collection_and_is_no_failur
     in_the_way.touch()
     with pytest.raises(NotSavedError, match="solutions/here"):
         _collect(disturbed)
-    assert _tree(disturbed.out) == {}
+    assert shard_files(disturbed.out) == {}
     in_the_way.unlink()
-    assert _collect(disturbed)["complete"] == 1 and _tree(disturbed.out) == _tree(config.out) != {}
+    assert _collect(disturbed)["complete"] == 1 and shard_files(disturbed.out) == shard_files(config.out) != {}
 
 
 def _flip(shard):
@@ -161,7 +158,7 @@ def test_damaged_and_half_written_shards_are_made_again(tmp_path, undisturbed):
         damage(shards[number % 3])
         result = _collect(_config(tmp_path))
         assert result["items"] == 1 and len(result["set_aside"]) == (kind != "half-written"), kind
-        assert _tree(tmp_path) == tree, kind
+        assert shard_files(tmp_path) == tree, kind
     assert len(list(tmp_path.glob(".damaged-shard-*"))) == len(DAMAGE) - 1
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from shard_files import shard_files
 
 from sim.collect import Config, main
 from sim.imitate_clip import ImitationConfig
@@ -20,10 +21,6 @@ def _config(out):
     imitation = ImitationConfig(may_search=False)
     clips = ("embedded/kick", "embedded/punch")
     return Config(motions=clips, out=out, shard_seconds=1.0, workers=1, imitation=imitation, solutions=(SOLUTIONS,))
-
-
-def _tree(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("shard-*/*"))}
 
 
 def _children(pid):
@@ -80,4 +77,4 @@ def test_kills_of_worker_and_collector_change_no_byte_and_leave_no_process(tmp_p
         time.sleep(0.05)
     assert not any(_is_alive(pid) for pid in workers)
     main(dataclasses.replace(_config(out), workers=2))
-    assert _tree(out) == _tree(whole)
+    assert shard_files(out) == shard_files(whole)

@@ -74,7 +74,7 @@ def test_a_solution_of_another_motion_or_body_is_refused(standing, sway, solutio
         replay(make_humanoid(heavy), sway, solution)
 
 
-@pytest.mark.parametrize("damage", ["cut", "text", "offsets", "pushing", "absent"])
+@pytest.mark.parametrize("damage", ["cut", "text", "offsets", "pushing", "absent", "header"])
 def test_a_damaged_solution_file_is_named(tmp_path, solution, damage):
     path = tmp_path / "broken.npz"
     if damage in ("offsets", "pushing", "absent"):
@@ -84,6 +84,13 @@ def test_a_damaged_solution_file_is_named(tmp_path, solution, damage):
         name = "state_hash" if damage == "absent" else damage
         left = {key: values for key, values in arrays.items() if key != name}
         np.savez(path, **left if damage == "absent" else {**left, name: arrays[name][:-2]})
+    elif damage == "header":
+        save_solution(path, solution)
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = dict(archive)
+        header = json.loads(arrays["header"].tobytes())
+        del header["subject"]["height"]
+        np.savez(path, **arrays | {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)})
     else:
         save_solution(path, solution)
         path.write_bytes(path.read_bytes()[:200] if damage == "cut" else b"not a solution")
