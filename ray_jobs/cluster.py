@@ -100,15 +100,32 @@ def connect(config: RayConfig, workers: int) -> Iterator[None]:
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     folder = tempfile.mkdtemp(prefix="ray-")
     try:
-        ray.init(
-            address=LOCAL, num_cpus=cores_for(config, workers), include_dashboard=False, log_to_driver=False,
-            object_store_memory=config.object_store_mb * 1_000_000, _temp_dir=folder,
-            runtime_env={"env_vars": {**ONE_THREAD, "PYTHONPATH": path}},
-        )  # fmt: skip
+        # Workers inherit the environment of the node. A runtime environment would keep them from taking the processes that Ray
+        # starts at once, and start others.
+        with _environment(ONE_THREAD | {"PYTHONPATH": path}):
+            ray.init(
+                address=LOCAL, num_cpus=cores_for(config, workers), include_dashboard=False, log_to_driver=False,
+                object_store_memory=config.object_store_mb * 1_000_000, _temp_dir=folder,
+            )  # fmt: skip
         yield
     finally:
         ray.shutdown()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for what is started in the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def cores_for(config: RayConfig, workers: int) -> int:
