@@ -11,13 +11,12 @@ import pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out timings unless they are asked for; Ray first; skip what this machine cannot run, and say what is missing."""
+    """Leave out timings unless they are asked for; Ray's files apart; skip what this machine cannot run, and say what is missing."""
     if not config.getoption("benchmark_only", default=False):
         timings = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=timings)
         items[:] = [item for item in items if item not in timings]
-    # Clusters take long to start and long to wait for: begun first, none of their files is left to one worker at the end.
-    items.sort(key=lambda item: item.path.parent.name != "ray_jobs")
+    items[:] = _clusters_apart(items)
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if gpu_items:
         import torch
@@ -34,6 +33,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             [item for item in items if item.get_closest_marker("isaac")],
             "IMDYLAB_ISAAC_PYTHON does not name an interpreter that has Isaac Gym",
         )
+
+
+def _clusters_apart(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Files that start a cluster spread over the first two thirds of the run: they are long and mostly wait, so that one at a time
+    costs the workers least, and none is left to the end."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    clusters = [path for path in files if path.parent.name == "ray_jobs"]
+    others = [path for path in files if path.parent.name != "ray_jobs"]
+    apart = 2 * len(others) // (3 * max(1, len(clusters)))
+    for number, path in enumerate(clusters):
+        others.insert(number * (apart + 1), path)
+    return [item for path in others for item in files[path]]
 
 
 def _skip(items: list[pytest.Item], reason: str) -> None:

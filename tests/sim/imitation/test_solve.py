@@ -89,7 +89,7 @@ def test_a_damaged_solution_file_is_named(tmp_path, solution, damage):
         with np.load(path, allow_pickle=False) as archive:
             arrays = dict(archive)
         header = json.loads(arrays["header"].tobytes())
-        del header["subject"]["height"]
+        del header["num_knots"]
         np.savez(path, **arrays | {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)})
     else:
         save_solution(path, solution)
