@@ -11,7 +11,7 @@ import pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out timings unless they are asked for; Ray's files apart; skip what this machine cannot run, and say what is missing."""
+    """Leave out timings unless asked for; set Ray's files apart; skip what this machine cannot run, and say what is missing."""
     if not config.getoption("benchmark_only", default=False):
         timings = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=timings)
@@ -36,8 +36,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _clusters_apart(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Files that start a cluster spread over the first two thirds of the run: they are long and mostly wait, so that one at a time
-    costs the workers least, and none is left to the end."""
+    """Files that start a cluster, spread over the first two thirds of the run.
+
+    They are long and mostly wait: one at a time costs the workers least, and none is left to the end.
+    """
     files: dict[Path, list[pytest.Item]] = {}
     for item in items:
         files.setdefault(item.path, []).append(item)
