@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from local_port import free_port, wait_for
 
 from dataset.place import Place
 from ray_jobs.cluster import RayConfig
@@ -98,18 +97,12 @@ def ray_start(*options: str) -> Iterator[subprocess.Popen[bytes]]:
 @contextlib.contextmanager
 def ray_head() -> Iterator[str]:
     """Address of a head of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     with (
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
         ray_start("--head", f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false") as head,
     ):
-        while True:
-            assert head.poll() is None, "the head ended"
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            time.sleep(0.1)
+        wait_for(head, port)
         yield f"127.0.0.1:{port}"
 
 

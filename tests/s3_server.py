@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+
+from local_port import free_port, wait_for
 
 KEY, SECRET = "AKMADEUPKEY0", "made-up-secret-of-the-tests"
 
@@ -17,19 +18,13 @@ KEY, SECRET = "AKMADEUPKEY0", "made-up-secret-of-the-tests"
 @contextlib.contextmanager
 def s3_server(**environment: str) -> Iterator[str]:
     """`host:port` of a server of its own, which forgets everything when the block ends."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         env=os.environ | environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        for _ in range(1200):
-            assert process.poll() is None, "the S3 server ended"
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            time.sleep(0.05)
+        wait_for(process, port)
         yield f"127.0.0.1:{port}"
     finally:
         process.kill()

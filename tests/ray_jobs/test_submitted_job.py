@@ -2,11 +2,9 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 import pytest
 
@@ -14,14 +12,10 @@ pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
 pytest.importorskip("aiohttp", reason="Ray is installed without its part that takes jobs (extra `ray`)")
 
 from collections_on_ray import OPTIONS, ROOT, TOKEN, ray_settings, ray_start
+from local_port import free_port, wait_for
 from shard_files import shard_files
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-def _free_port():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -33,15 +27,10 @@ def _head_that_takes_jobs():
         tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder,
     ):
         patch.delenv("PYTHONPATH")  # a job brings its code along
-        port = _free_port()
-        options = (f"--port={_free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}")
+        port = free_port()
+        options = (f"--port={free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}")
         with ray_start("--head", "--include-dashboard=true", *options) as head:
-            while True:
-                assert head.poll() is None, "the head ended"
-                with contextlib.suppress(OSError):
-                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                    break
-                time.sleep(0.1)
+            wait_for(head, port)
             yield f"http://127.0.0.1:{port}"
 
 
