@@ -80,6 +80,7 @@ def main(config: CollectBench) -> list[Row]:
             for way in list(_WAYS)[:: 1 if turn % 2 == 0 else -1]:
                 found[way].append(_collect(way, part, motions, Path(place) / f"{way}-{turn}", config.workers))
         rows = _compared(f"first_{config.stretches}_stretches", found, config, device)
+        print(_shares(found))
         if config.whole:
             order = ("processes", "Ray", "processes")
             runs = [
@@ -140,6 +141,13 @@ def _row(case: str, way: str, runs: list[Collected], config: CollectBench, devic
         device=device, median_s=median, p20_s=p20, p80_s=p80, items_per_s=runs[0].kept / median, unit="s of motion",
         bytes=runs[0].num_bytes, flops=None, roof_fraction=None, correct=True, versions=package_versions(), git_sha=git_state(),
     )  # fmt: skip
+
+
+def _shares(found: dict[str, list[Collected]]) -> str:
+    """Turn by turn: the machine's own swings, which last minutes, are in both collections of a turn."""
+    shares = [100 * one.wall / other.wall for one, other in zip(found["processes"], found["Ray"], strict=True)]
+    each = ", ".join(f"{share:.0f}" for share in shares)
+    return f"Ray's rate in percent of the processes', turn by turn: {each}; median {np.median(shares):.1f}"
 
 
 def _extrapolated(runs: list[Collected], config: CollectBench) -> str:

@@ -16,16 +16,14 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from dataset.manifest import Dropped
 from dataset.place import absolute
 from dataset.schema import Dynamics
-from dataset.storage import Folder, open_storage
 from dataset.store import Store
 from ray_jobs.cluster import RayConfig
 from ray_jobs.ray_errors import DIED, cause_of, in_words, is_everywhere, stopped, what_died
+from ray_jobs.shard_task import write_shard
 from sim.collect_pool import Task, attempt, failed
 from sim.imitate_clip import ItemOutcome, NotSavedError
-from sim.resume import LOCK
 from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
 
@@ -73,7 +71,7 @@ class RayPool:
         self._task = ray.put(dataclasses.replace(task, save_to=absolute(task.save_to)))  # workers are in other folders
         options = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus, "max_retries": config.retries}
         self._imitate: Any = ray.remote(_imitate).options(**options, num_returns=2, scheduling_strategy="SPREAD")
-        self._write: Any = ray.remote(_write).options(num_cpus=0, max_retries=config.retries)
+        self._write: Any = ray.remote(write_shard).options(num_cpus=0, max_retries=config.retries)
         self._running: dict[Any, tuple[int, WorkItem, Any]] = {}
         self._unwritten: dict[Any, WorkItem] = {}
         self._writing: dict[Any, _Shard] = {}
@@ -176,16 +174,3 @@ def _imitate(item: WorkItem, task: Task) -> tuple[ItemOutcome, list[Dynamics]]:
     outcome = attempt(item, task)
     records, outcome.kept = outcome.kept, []
     return outcome, records
-
-
-def _write(place: str, left_out: frozenset[str], dropped: list[Dropped], *records: list[Dynamics]) -> str:
-    kept = [record for made in records for record in made if record.name not in left_out]
-    storage = open_storage(place)
-    if isinstance(storage, Folder) and not (storage.place / LOCK).is_file():
-        raise ValueError(
-            f"{place}: expected the folder that the collection made, found none of it on this machine of the cluster; give an "
-            "--out that all of them see under this name, or an address of an object store"
-        )
-    with storage.prepare(kept, dropped) as prepared:
-        storage.publish(prepared)
-        return prepared.name

@@ -23,9 +23,9 @@ from shard_files import shard_files  # noqa: E402
 from dataset.body.subjects import SUBJECTS  # noqa: E402
 from dataset.provenance import read_runs  # noqa: E402
 from ray_jobs import collect as job  # noqa: E402
-from ray_jobs import ray_pool  # noqa: E402
 from ray_jobs.cluster import RayConfig, connect, room  # noqa: E402
 from ray_jobs.ray_pool import RayPool  # noqa: E402
+from ray_jobs.shard_task import write_shard  # noqa: E402
 from ray_jobs.status import Config as StatusConfig  # noqa: E402
 from ray_jobs.status import main as status  # noqa: E402
 from sim.collect_pool import Task  # noqa: E402
@@ -179,7 +179,7 @@ def test_a_node_that_does_not_see_the_data_set_writes_no_shard_of_its_own(tmp_pa
     """Where a folder is not shared there is another one of this name, without what the driver put there, or none."""
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(ValueError, match=r"expected the folder that the collection made, found none of it on this"):
-            ray_pool._write(str(folder), frozenset(), [])
+            write_shard(str(folder), frozenset(), [])
     assert list(tmp_path.iterdir()) == []
 
 
