@@ -9,14 +9,31 @@ from typing import Any
 
 import pytest
 
+CLUSTERS = "tests/ray_jobs/"
+"""Tests that start clusters: they are long, mostly wait, and slow each other down where two run at a time."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file goes to one worker, and all files with clusters go to one, which takes them first."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ClustersTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return CLUSTERS if nodeid.startswith(CLUSTERS) else super()._split_scope(nodeid)
+
+    return ClustersTogether(config, log)
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out timings unless asked for; set Ray's files apart; skip what this machine cannot run, and say what is missing."""
+    """Leave out timings unless asked for; clusters first; skip what this machine cannot run, and say what is missing."""
     if not config.getoption("benchmark_only", default=False):
         timings = [item for item in items if "benchmark" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=timings)
         items[:] = [item for item in items if item not in timings]
-    items[:] = _clusters_apart(items)
+    items.sort(key=lambda item: not item.nodeid.startswith(CLUSTERS))
     gpu_items = [item for item in items if item.get_closest_marker("gpu")]
     if gpu_items:
         import torch
@@ -33,22 +50,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             [item for item in items if item.get_closest_marker("isaac")],
             "IMDYLAB_ISAAC_PYTHON does not name an interpreter that has Isaac Gym",
         )
-
-
-def _clusters_apart(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Files that start a cluster, spread over the first two thirds of the run.
-
-    They are long and mostly wait: one at a time costs the workers least, and none is left to the end.
-    """
-    files: dict[Path, list[pytest.Item]] = {}
-    for item in items:
-        files.setdefault(item.path, []).append(item)
-    clusters = [path for path in files if path.parent.name == "ray_jobs"]
-    others = [path for path in files if path.parent.name != "ray_jobs"]
-    apart = 2 * len(others) // (3 * max(1, len(clusters)))
-    for number, path in enumerate(clusters):
-        others.insert(number * (apart + 1), path)
-    return [item for path in others for item in files[path]]
 
 
 def _skip(items: list[pytest.Item], reason: str) -> None:
