@@ -3,7 +3,8 @@
 Work: environments of a standing person, each servo with a target of its own held throughout (0.02 rad), at the step of the
 collection. The rival is `mujoco_warp.step` on the same arrays with nothing around it, one graph a step on a GPU. Each number
 of environments is a case; its figures stand only if the first environments agree with `mujoco_cpu`. Then the tracker's
-roll-outs with their residuals beside bare stepping of the planning model. On a GPU if there is one, else on warp's `cpu` device,
+roll-outs with their residuals, and a whole collection on the device (plans, execution, records), each beside bare stepping of
+the same environments. On a GPU if there is one, else on warp's `cpu` device,
 whose figures say nothing about a GPU. `python -m bench.bench_warp` measures and appends rows.
 """
 
@@ -47,7 +48,9 @@ class WarpBench:
     rounds: int = 5
     """Samples of each contender."""
     search: bool = True
-    """Also measure the search's roll-outs."""
+    """Also measure the search's roll-outs, and a collection that stays on the device."""
+    knots: int = 0
+    """Knots of that collection; 0 for 10 on a GPU, 1 on the processor."""
     save: bool = True
     """Append the rows to bench/results/warp.jsonl."""
 
@@ -162,13 +165,10 @@ def measure_search(cfg: WarpBench, device: str, samples: int, machine: Machine) 
     import torch
 
     from sim.imitation.tracker.search import Tracker
-    from sim.imitation.tracker.solve import followed_reference
     from sim.imitation.tracker.warp_search import WarpTracker
-    from sim.work_items import list_clips
 
-    humanoid = make_humanoid(make_body(Subject(name="default")))
-    [motion] = list_clips(["embedded/walk"])[0].motions(humanoid.body)
-    followed, search = followed_reference(humanoid, motion), SearchConfig(planning_sweeps=0, samples=samples)
+    search = SearchConfig(planning_sweeps=0, samples=samples)
+    humanoid, followed = _walk()
     plain = Tracker(humanoid, followed.reference, followed.base, search)
     tracker = WarpTracker(humanoid, followed.reference, followed.base, search, device=device)
     window, moment = tracker._window(2, search), tracker.reference_moment(2)
@@ -186,19 +186,100 @@ def measure_search(cfg: WarpBench, device: str, samples: int, machine: Machine) 
         assert error < 0.02, f"costs differ from the processor's by {error:.1%}"
 
     costs()  # allocates
-    loop = tracker._rollouts_of(samples).loop
-    step = bare_step(loop)
-
-    def bare() -> np.ndarray:
-        for _ in range(window.steps):
-            step()
-        return loop.data.qpos.numpy()
-
+    bare = bare_steps(tracker, 2, [(tracker._rollouts_of(samples).loop, window.steps, 1)])
     case = Case(kernel="warp", name=f"search_{samples}_rollouts", items=samples * window.steps, unit="substeps")
-    contenders = [
-        Contender(impl="roll-outs and residuals", run=costs, check=check, is_capturable=False),
-        Contender(impl="bare mujoco_warp.step", run=bare, check=lambda: None, is_rival=True, is_capturable=False),
+    return _beside_bare(cfg, case, Contender(impl="roll-outs and residuals", run=costs, check=check), bare, machine)
+
+
+def measure_collection(cfg: WarpBench, device: str, samples: int, machine: Machine) -> list[Row]:
+    """Rows of a collection that stays on the device: knots of the embedded walk planned, executed, summed, and recorded.
+
+    Bare is the same steps of the same environments: two rounds of samples, three of a few plans, and the executed knot.
+    """
+    from sim.imitation.tracker.warp_execution import WarpExecutor
+    from sim.record_sums import record_sums
+
+    search = SearchConfig(planning_sweeps=0, samples=samples, good_cost=0.0)  # no round is spared
+    humanoid, followed = _walk()
+    executor = WarpExecutor(humanoid, followed.reference, followed.base, search, device=device)
+    knots = cfg.knots or (10 if device != "cpu" else 1)
+
+    def collect() -> tuple[list[Dynamics], float]:
+        rng, moment = np.random.default_rng(0), executor.reference_moment(0)
+        held, warm = np.zeros(len(executor.columns)), np.zeros((search.knots, len(executor.columns)))
+        for knot in range(knots):
+            warm = executor.plan(moment, knot, held, warm, rng, search)
+            moment = executor.execute(moment, knot, held, warm[0])
+            held, warm = warm[0], np.concatenate([warm[1:], warm[-1:]])
+        origin = Origin(name="walk", clip="bench")
+        kept, _ = record_sums(humanoid, executor.sums(0, knots), origin, config=_RECORDING)
+        return kept, executor.body_error(moment.state, knots)
+
+    def check() -> None:
+        kept, error = collect()
+        assert [item.num_frames for item in kept] == [2 * knots + 1], "a transition was cut"
+        assert error < 0.1, f"the walk is {error:.2f} m away"
+
+    collect()  # allocates
+    steps = executor._window(0, search).steps
+    few = executor._rollouts_of(len(search.damping))
+    work = [
+        (executor._rollouts_of(samples).loop, steps, knots * search.rounds),
+        (few.loop, steps, knots * (search.rounds + 1)),
+        (executor._loop, executor.execute_steps, knots),
     ]
+    items = sum(loop.num_environments * count * times for loop, count, times in work)
+    case = Case(kernel="warp", name=f"collect_{knots}_knots_of_{samples}_samples", items=items, unit="substeps")
+    ours = Contender(impl="planned, executed, recorded", run=collect, check=check)
+    return _beside_bare(cfg, case, ours, bare_steps(executor, 0, work), machine)
+
+
+def _walk() -> tuple[Humanoid, Any]:
+    """The default humanoid and what it follows to walk."""
+    from sim.imitation.tracker.solve import followed_reference
+    from sim.work_items import list_clips
+
+    humanoid = make_humanoid(make_body(Subject(name="default")))
+    [motion] = list_clips(["embedded/walk"])[0].motions(humanoid.body)
+    return humanoid, followed_reference(humanoid, motion)
+
+
+def bare_steps(tracker: Any, knot: int, work: list[tuple[Any, int, int]]) -> Callable[[], np.ndarray]:
+    """The engine's steps alone, of (loop, steps, times): all its environments from the reference's state, under its targets.
+
+    Waits for the device at its end.
+    """
+    import warp as wp
+
+    moment, target = tracker.reference_moment(knot), tracker.base[knot * tracker.execute_steps]
+    runs = []
+    for loop, steps, times in work:
+        every = loop.num_environments
+        loop.write_state(*(np.repeat(part[None], every, axis=0) for part in np.split(moment.state[1:], [NUM_QPOS])))
+        loop.data.ctrl.assign(np.repeat(target[None], every, axis=0).astype(np.float32))
+        start = [
+            (array, wp.clone(array))
+            for array in (loop.data.qpos, loop.data.qvel, loop.data.qacc_warmstart, loop.data.ctrl)
+        ]
+        runs.append((bare_step(loop), start, steps, times))
+
+    def run() -> np.ndarray:
+        for step, start, steps, times in runs:
+            for _ in range(times):
+                for array, value in start:
+                    wp.copy(array, value)
+                for _ in range(steps):
+                    step()
+        return work[-1][0].data.qpos.numpy()
+
+    return run
+
+
+def _beside_bare(
+    cfg: WarpBench, case: Case, ours: Contender, bare: Callable[[], np.ndarray], machine: Machine
+) -> list[Row]:
+    rival = Contender(impl="bare mujoco_warp.step", run=bare, check=lambda: None, is_rival=True, is_capturable=False)
+    contenders = [Contender(**{**vars(ours), "is_capturable": False}), rival]
     return measure(case, contenders, machine=machine, rounds=cfg.rounds)
 
 
@@ -221,9 +302,11 @@ def main(cfg: WarpBench) -> list[Row]:
         print(f"of bare stepping: {', '.join(shares)}\n")
         rows += measured
     for samples in ((1024, 4096) if is_gpu else (28,)) if cfg.search else ():
-        measured = measure_search(cfg, device, samples, machine)
-        print(table(measured) + "\n")
-        rows += measured
+        for measure_with in (measure_search, measure_collection):
+            measured = measure_with(cfg, device, samples, machine)
+            print(table(measured))
+            print(f"of bare stepping: {measured[1].median_s / measured[0].median_s:.1%}\n")
+            rows += measured
     if cfg.save:
         append_rows(rows)
     return rows

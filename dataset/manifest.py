@@ -26,9 +26,13 @@ OFFSETS: Final = "offsets"
 
 LANDING: Final = "transient"
 """Reason of what every stretch loses at its start, where the body lands on the floor: no failure."""
+FLOAT32: Final = "float32"
+"""Flag of records of an engine that computes in float32: its equations of motion close to rounding, far above float64's."""
 FAILURES: Final = ("unreadable", "no_solution", "error", "crashed")
 """Reasons for which nothing came of a clip though it was not tried to its end: a later run may try again."""
 
+RecordKey = tuple[str, str, int, float, str]
+"""Solution, subject, seed, start and perturbation: what tells a record from others of other names."""
 COPIED: Final = ("name", "clip", "seed", "substep", "clip_start", "controller", "solution", "perturbation", "flags")
 """Attributes of `Dynamics` that are stored in the manifest as they are."""
 
@@ -63,14 +67,16 @@ class SequenceInfo:
     """Frames T; there are T - 1 transitions."""
 
     @property
-    def record_key(self) -> tuple[str, str, int, float] | None:
-        """What it is a record of: solution, subject, seed and start, equal for twins under two names; None if not known."""
+    def record_key(self) -> RecordKey | None:
+        """What it is a record of, equal for twins under two names; None if not known."""
         return record_key(self)
 
 
-def record_key(item: SequenceInfo | Dynamics) -> tuple[str, str, int, float] | None:
+def record_key(item: SequenceInfo | Dynamics) -> RecordKey | None:
     """As `SequenceInfo.record_key`."""
-    return (item.solution, item.subject.name, item.seed, item.clip_start) if item.solution else None
+    if not item.solution:
+        return None
+    return item.solution, item.subject.name, item.seed, item.clip_start, item.perturbation
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from dataset import rotation
 from dataset.fields import FIELDS
-from dataset.manifest import OFFSETS
+from dataset.manifest import FLOAT32, OFFSETS, RecordKey
 from dataset.place import join
 from dataset.schema import FRAME_RATE, Dynamics
 from dataset.shard import Shard
@@ -34,6 +34,8 @@ class VerifyConfig:
 
     max_closure: float = 1e-8
     """Largest residual of the equations of motion in any substep [body weights]."""
+    max_closure_float32: float = 1e-3
+    """The same for records flagged `float32`."""
     max_momentum_median: float = 0.01
     """Largest median of the momentum balance over the whole data set [body weights]."""
     max_quat_error: float = 1e-5
@@ -122,7 +124,7 @@ def _wrong_layout(shard: Shard) -> list[str]:
 
 def _twins(store: Store) -> list[str]:
     """Sequences under different names that are one record."""
-    names: dict[tuple[str, str, int, float], str] = {}
+    names: dict[RecordKey, str] = {}
     return [
         f"{store.path}: sequence {info.name!r} is the same record as {first!r}; delete the shard of one"
         for info in store.sequences
@@ -134,11 +136,12 @@ def check_sequence(item: Dynamics, config: VerifyConfig | None = None) -> list[s
     """What is wrong with one sequence by its own records, one phrase each; empty if nothing."""
     config = config or VerifyConfig()
     weight = item.subject.mass * GRAVITY
+    max_closure = config.max_closure_float32 if FLOAT32 in item.flags else config.max_closure
     return [
         complaint
         for complaint in (
             _not_finite(item),
-            _over("closure_error", item.closure_error, config.max_closure, "body weights", "transition"),
+            _over("closure_error", item.closure_error, max_closure, "body weights", "transition"),
             _over(
                 "quat", np.abs(np.linalg.norm(item.quat, axis=-1) - 1).max(axis=1), config.max_quat_error, "", "frame"
             ),

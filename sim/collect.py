@@ -127,6 +127,7 @@ def main(config: Config, make_pool: MakePool | None = None, command: str = "sim.
         raise ValueError(f"shard_seconds: expected a positive time in s, got {config.shard_seconds}")
     if config.workers < 0:
         raise ValueError(f"workers: expected a number of processes, or 0 for one a core, got {config.workers}")
+    config.imitation.check()
     clips = list_clips(config.motions, config.root)
     items = list_items(clips, _subjects(config.subjects), config.seeds, config.pairing)
     with only_collector(open_storage(config.out)):

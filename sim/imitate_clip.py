@@ -13,24 +13,23 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
-
-import numpy as np
+from typing import Literal
 
 from dataset.body.default import make_body
 from dataset.body.mjcf import HumanoidConfig
-from dataset.manifest import LANDING, Dropped, record_key
+from dataset.manifest import LANDING, Dropped, RecordKey, record_key
 from dataset.place import Place, absolute, join
 from dataset.schema import FRAME_RATE, Dynamics, Motion, Subject
 from dataset.storage import open_storage
 from sim.backends.mujoco_cpu import MujocoCpu
 from sim.engine_warnings import engine_warnings
 from sim.humanoid import Humanoid, make_humanoid
-from sim.imitation.assess import tracking_error
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, body_hash, load_solution, motion_hash, save_solution
 from sim.imitation.tracker.clip import RetryConfig
 from sim.imitation.tracker.config import SearchConfig
-from sim.imitation.tracker.solve import replay, solve
-from sim.record import Origin, RecordConfig, RecordReport, record
+from sim.imitation.tracker.solve import solve
+from sim.record import RecordConfig, RecordReport
+from sim.stretch_records import Recorded, record_executed, record_replays
 from sim.work_items import TRACKER, WorkItem
 
 _READERS = 8
@@ -54,6 +53,24 @@ class ImitationConfig:
     """Search clips that have no stored solution; without it they are dropped as `no_solution`."""
     planner: str = ""
     """Device on which `mujoco_warp` plans (`cuda`, `cuda:N`, `cpu`), with hundreds of `search.samples`; empty for MuJoCo here."""
+    engine: Literal["mujoco", "mujoco_warp"] = "mujoco"
+    """What executes. `mujoco`, here: solutions are stored and replay bit for bit. `mujoco_warp`, on the planner's device:
+    only records leave it; on a GPU its motion does not repeat to the bit, so no solution is stored and none is replayed."""
+
+    def check(self) -> None:
+        """Whether the settings agree.
+
+        Raises:
+            ValueError: They do not.
+        """
+        if self.engine == "mujoco_warp" and not self.planner:
+            raise ValueError(
+                "engine: expected a planner (cuda, cuda:N or cpu) with mujoco_warp, whose device it uses, got none"
+            )
+        if self.engine == "mujoco_warp" and not self.may_search:
+            raise ValueError(
+                "may_search: expected it with the engine mujoco_warp, which replays nothing, got no-may-search"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +85,8 @@ class RecordFacts:
     """Name of the subject."""
     seed: int
     """Seed of the search."""
-    key: tuple[str, str, int, float] | None
-    """Solution, subject, seed and start (`dataset.manifest.record_key`)."""
+    key: RecordKey | None
+    """What it is a record of (`dataset.manifest.record_key`)."""
     transitions: int
     """Its length."""
 
@@ -205,21 +222,25 @@ def _imitate(
     outcome: ItemOutcome,
 ) -> bool:
     """Imitate one stretch of motion, add what comes of it to the outcome, and say whether it is complete."""
-    key = (motion_hash(motion), body_hash(humanoid.body, config.humanoid), item.seed)
-    is_stored = key in stored
-    solution = load_solution(stored[key]) if is_stored else None
-    if solution is None:
-        if not config.may_search:
-            outcome.dropped.append(_dropped(item, "no_solution", motion.duration, motion))
-            outcome.error = f"{item.name}: no stored solution for motion {key[0]}, body {key[1]}, seed {key[2]}"
-            return False
-        solution = _search(item, motion, humanoid, config, save_to, outcome)
-    kept, report, has_diverged = _replay_and_record(item, motion, humanoid, config, solution, outcome)
-    if has_diverged and is_stored and config.may_search:
-        # Another build or processor type: the stored offsets no longer lead through the clip, so they are found again.
-        _log.warning("%s: the stored solution diverged here and is searched again", item.name)
-        solution = _search(item, motion, humanoid, config, save_to, outcome)
-        kept, report, has_diverged = _replay_and_record(item, motion, humanoid, config, solution, outcome)
+    if config.engine == "mujoco_warp":
+        solution, made = _search_on_device(item, motion, humanoid, config, outcome)
+    else:
+        key = (motion_hash(motion), body_hash(humanoid.body, config.humanoid), item.seed)
+        is_stored = key in stored
+        solution = load_solution(stored[key]) if is_stored else None
+        if solution is None:
+            if not config.may_search:
+                outcome.dropped.append(_dropped(item, "no_solution", motion.duration, motion))
+                outcome.error = f"{item.name}: no stored solution for motion {key[0]}, body {key[1]}, seed {key[2]}"
+                return False
+            solution = _search(item, motion, humanoid, config, save_to, outcome)
+        made = _replayed(item, motion, humanoid, config, solution, outcome)
+        if made.has_failed and is_stored and config.may_search:
+            # Another build or processor type: the stored offsets no longer lead through the clip, so they are found again.
+            _log.warning("%s: the stored solution diverged here and is searched again", item.name)
+            solution = _search(item, motion, humanoid, config, save_to, outcome)
+            made = _replayed(item, motion, humanoid, config, solution, outcome)
+    kept, report = made.kept, made.report
     outcome.kept += kept
     outcome.recorded += [
         RecordFacts(
@@ -263,44 +284,33 @@ def _save(path: Place, solution: Solution) -> None:
         raise NotSavedError(*found) from error
 
 
-def _replay_and_record(
+def _replayed(
     item: WorkItem,
     motion: Motion,
     humanoid: Humanoid,
     config: ImitationConfig,
     solution: Solution,
     outcome: ItemOutcome,
-) -> tuple[list[Dynamics], RecordReport, bool]:
-    """Records of all stretches, their report, and whether a replay left the searched states and failed."""
+) -> Recorded:
     started = time.perf_counter()
-    kept: list[Dynamics] = []
-    report = RecordReport()
-    has_diverged = False
-    for number, part in enumerate(replay(humanoid, motion, solution, _backend(item.subject, config.humanoid))):
-        error = tracking_error(humanoid, part, part.wanted.qpos)
-        is_exact = part.exact_seconds == len(part.stretch.state_hash)
-        has_diverged |= not is_exact and not np.all(error <= config.record.max_tracking_error)
-        outcome.inexact += not is_exact
-        origin = Origin(
-            name=item.sequence_name(f"{motion.source}/{motion.name}") + (f"~{number}" if number else ""),
-            clip=f"{motion.source}/{motion.name}",
-            seed=item.seed,
-            clip_start=part.stretch.start / KNOTS_PER_SECOND,
-            controller=item.controller,
-            solution=solution.identity,
-            flags=tuple(
-                word
-                for word, applies in (
-                    ("retried", solution.num_retries > 0),
-                    ("restarted", part.stretch.start > 0),
-                    ("inexact", not is_exact),
-                )
-                if applies
-            ),
-        )
-        records, cut = record(humanoid, part.trace, origin, tracking_error=error, config=config.record)
-        kept += records
-        report.add(cut)
-        outcome.substeps += part.trace.num_substeps
+    backend = _backend(item.subject, config.humanoid)
+    made = record_replays(item, motion, humanoid, backend, solution, config.record)
+    outcome.inexact += made.inexact
+    outcome.substeps += made.substeps
     outcome.replay_wall += time.perf_counter() - started
-    return kept, report, has_diverged
+    return made
+
+
+def _search_on_device(
+    item: WorkItem, motion: Motion, humanoid: Humanoid, config: ImitationConfig, outcome: ItemOutcome
+) -> tuple[Solution, Recorded]:
+    from sim.imitation.tracker.solve_on_device import solve_on_device
+
+    started = time.perf_counter()
+    solution, executed = solve_on_device(
+        humanoid, motion, config.planner, seed=item.seed, search=config.search, retry=config.retry
+    )
+    made = record_executed(item, motion, humanoid, solution, executed, config.record)
+    outcome.search_wall += time.perf_counter() - started
+    outcome.searched += motion.duration
+    return solution, made

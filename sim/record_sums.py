@@ -1,7 +1,7 @@
 """Records from sums of transitions that were made where the physics ran (`sim.backends.warp_sums`).
 
 The same transitions are kept for the same reasons as from a trace (`sim.record`). Two things are float32's: the residual of the
-equations of motion, so `FLOAT32_CLOSURE` bounds it here, and with it `closure_error` in the records.
+equations of motion, so `FLOAT32_CLOSURE` bounds it here, and with it `closure_error` in the records, which are flagged for it.
 
 Axis legend: E environments, P transitions, S substeps of a transition.
 """
@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from dataset.manifest import FLOAT32
 from dataset.schema import Dynamics
 from kernels.grf import AveragedReaction, finish_contact_wrench
 from sim.backends.contract import FLOAT32_CLOSURE
@@ -79,4 +80,5 @@ def record_sums(
     """
     config = config or replace(RecordConfig(), max_closure=FLOAT32_CLOSURE)
     stretch = _SummedStretch(sums, environment, config)
+    origin = replace(origin, flags=(*origin.flags, FLOAT32))
     return record_stretch(humanoid, stretch, origin, tracking_error=tracking_error, config=config)

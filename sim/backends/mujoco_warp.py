@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dataset.manifest import FLOAT32
 from dataset.skeleton import NUM_BODIES
 from sim.backends.contract import SubstepTrace
 from sim.backends.inputs import check_controls, check_states
@@ -163,6 +164,7 @@ class MujocoWarp:
             valid_substeps=valid,
             warnings=tuple(reasons),
             warmstart=loop.data.qacc_warmstart.numpy().astype(np.float64) if count == 1 else None,
+            flags=(FLOAT32,),
         )
 
 

@@ -76,6 +76,16 @@ class SumSink:
             self.closure = wp.zeros((E, P), dtype=float)
         loop.observe_with(self._launch)
 
+    def copy_out(self, out: dict[str, np.ndarray], first: int, last: int, at: int = 0) -> None:
+        """Transitions `first` to `last` of the loop's rows from the device into arrays of `empty_sums`, from transition `at`.
+
+        States go one place further: there the first is the frame before all transitions.
+        """
+        for name, values in out.items():
+            place = at + 1 if name in ("qpos", "qvel") else at
+            array: Any = getattr(self, name)
+            values[:, place : place + last - first] = array.numpy()[:, first:last]
+
     def _launch(self) -> None:
         loop, check = self._loop, self.closure_check
         check.launch()
@@ -147,7 +157,7 @@ class WarpTransitions:
         for name, values, width in (("qpos", qpos, NUM_QPOS), ("qvel", qvel, NUM_QVEL)):
             if values.shape != (E, width):
                 raise ValueError(f"{name}: expected shape ({E}, {width}), got {values.shape}")
-        out = _empty_sums(E, transitions)
+        out = empty_sums(E, transitions)
         out["qpos"][:, 0], out["qvel"][:, 0] = qpos, qvel
         self.loop.write_state(qpos, qvel)
         first_bad = np.full(E, -1, dtype=np.int64)
@@ -159,7 +169,7 @@ class WarpTransitions:
             self.loop.ctrl.assign(held)
             self.loop.rewind()
             self.loop.run((last - first) * S)
-            self._copy_out(out, first, last)
+            self.sink.copy_out(out, 0, last - first, at=first)
             bad_row, names = self.loop.verdict()
             for row in np.flatnonzero((bad_row >= 0) & (first_bad < 0)):
                 first_bad[row], reasons[row] = first * S + bad_row[row], names[row]
@@ -172,15 +182,9 @@ class WarpTransitions:
             **out,
         )
 
-    def _copy_out(self, out: dict[str, np.ndarray], first: int, last: int) -> None:
-        """Transitions `first` to `last` from the device to the host, where the states have the first frame before them."""
-        for name, values in out.items():
-            at = first + 1 if name in ("qpos", "qvel") else first
-            array: Any = getattr(self.sink, name)
-            values[:, at : at + last - first] = array.numpy()[:, : last - first]
 
-
-def _empty_sums(environments: int, transitions: int) -> dict[str, np.ndarray]:
+def empty_sums(environments: int, transitions: int) -> dict[str, np.ndarray]:
+    """Arrays of `TransitionSums` on the host, to be filled; the impulse as (E, P, 69)."""
     E, P = environments, transitions
     return {
         "qpos": np.empty((E, P + 1, NUM_QPOS)),

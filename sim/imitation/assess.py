@@ -148,15 +148,24 @@ def tracking_error(humanoid: Humanoid, part: Replay, reference: np.ndarray) -> n
     Returns:
         Distance [m], shape (T,).
     """
-    here, there = _body_positions(humanoid, part, reference)
+    return body_distance(humanoid, *_at_frames(humanoid, part, reference))
+
+
+def body_distance(humanoid: Humanoid, simulated: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Mean over the bodies of their distance in two trajectories of generalised positions (T, 99) [m], shape (T,)."""
+    here, there = _body_positions(humanoid, simulated, wanted)
     return np.linalg.norm(here - there, axis=-1).mean(axis=1)
 
 
-def _body_positions(humanoid: Humanoid, part: Replay, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Simulated and wanted positions of the bodies at 30 Hz [m], each (T, N, 3)."""
+def _at_frames(humanoid: Humanoid, part: Replay, reference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Simulated and wanted generalised positions of a replay at 30 Hz, each (T, 99)."""
     frames = slice(0, None, humanoid.substeps)
     simulated = part.trace.qpos[0, frames]
-    wanted = reference[part.first_sample :][frames][: len(simulated)]
+    return simulated, reference[part.first_sample :][frames][: len(simulated)]
+
+
+def _body_positions(humanoid: Humanoid, simulated: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the bodies in both [m], each (T, N, 3)."""
     here, there = (forward_kinematics(humanoid.body.offset, *humanoid.pose(qpos))[0] for qpos in (simulated, wanted))
     return here, there
 
@@ -195,7 +204,7 @@ def assess(humanoid: Humanoid, reference: ReferenceTrajectory, part: Replay) -> 
     """
     trace, rate = part.trace, 1.0 / part.trace.substep
     count, skip = trace.num_substeps, round(TRANSIENT * rate)
-    here, there = _body_positions(humanoid, part, reference.qpos)
+    here, there = _body_positions(humanoid, *_at_frames(humanoid, part, reference.qpos))
     error = np.linalg.norm(here - there, axis=-1).mean(axis=1)
     relative = np.linalg.norm((here - here[:, :1]) - (there - there[:, :1]), axis=-1).mean(axis=1)
 

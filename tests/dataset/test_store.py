@@ -253,7 +253,7 @@ def test_missing_folders_and_names_are_explained(tmp_path, three_sequences) -> N
 
 
 def test_one_record_under_two_names_is_refused(tmp_path, three_sequences) -> None:
-    """Same solution, subject, seed and start, in another shard or in the same; each of the four makes it another record."""
+    """Same solution, subject, seed, start and perturbation, in another shard or in the same; each makes it another record."""
     store = Store.create(tmp_path)
     store.append(three_sequences[:1])
     twin = dataclasses.replace(three_sequences[0], name="twin", clip="made-up/copied")
@@ -266,11 +266,12 @@ def test_one_record_under_two_names_is_refused(tmp_path, three_sequences) -> Non
         dataclasses.replace(twin, name=f"other-{number}", **change)
         for number, change in enumerate((
             {"solution": "f" * 64}, {"subject": Subject(name="somebody-else")}, {"seed": 9}, {"clip_start": 7.0},
+            {"perturbation": "pushed"},
         ))
     ]  # fmt: skip
     unknown = [dataclasses.replace(twin, name=f"unknown-{number}", solution="") for number in range(2)]
     store.append([*others, *unknown])
-    assert len(Store.open(tmp_path)) == 7
+    assert len(Store.open(tmp_path)) == 8
 
 
 def test_a_shard_may_hold_dropped_items_only(tmp_path) -> None:

@@ -18,7 +18,7 @@ from sim.backends.mujoco_cpu import MujocoCpu
 from sim.backends.warp_device import find_device
 from sim.humanoid import Humanoid
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, StretchSolution, body_hash, motion_hash, state_hash
-from sim.imitation.tracker.clip import RetryConfig, TrackedStretch, track_clip
+from sim.imitation.tracker.clip import RetryConfig, TrackedClip, TrackedStretch, track_clip
 from sim.imitation.tracker.config import SearchConfig, searched_columns
 from sim.imitation.tracker.dynamics_filter import feasible_reference
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque
@@ -124,14 +124,22 @@ def solve(
     followed = followed_reference(humanoid, motion)
     tracker = _tracker(humanoid, followed, search, planner)
     tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
+    origin = {"planner": f"mujoco_warp on {planner}"} if planner else {}
+    return as_solution(tracker, motion, followed, tracked, seed, origin)
+
+
+def as_solution(
+    tracker: Tracker, motion: Motion, followed: Followed, tracked: TrackedClip, seed: int, origin: dict[str, str]
+) -> Solution:
+    """What a search found, with what it was found for; `origin` says where it was searched, beside the settings."""
+    humanoid, search = tracker.humanoid, tracker.search
     settings = {
         **dataclasses.asdict(search),
         "damping": list(search.damping),
         **{f"weight_{k}": v for k, v in dataclasses.asdict(search.weights).items()},
+        **origin,
     }
     del settings["weights"]
-    if planner:
-        settings["planner"] = f"mujoco_warp on {planner}"
     return Solution(
         clip=f"{motion.source}/{motion.name}", subject=humanoid.body.subject, humanoid=humanoid.config,
         motion_hash=motion_hash(motion), body_hash=_hash_of(humanoid), seed=seed,

@@ -1,0 +1,114 @@
+"""The tracker that executes on its device: its records are those of the roll-out, and what was given up leaves no trace."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dataset.body.default import make_body
+from dataset.body.mjcf import HumanoidConfig
+from dataset.body.subjects import SUBJECTS
+from sim.backends.contract import FLOAT32_CLOSURE
+from sim.backends.mujoco_cpu import MujocoCpu
+from sim.humanoid import make_humanoid
+from sim.imitation.tracker.config import SearchConfig
+from sim.imitation.tracker.solve import followed_reference, stretch_controls
+
+pytest.importorskip("mujoco_warp")
+from sim.backends.warp_sums import WarpTransitions
+from sim.imitation.tracker.solve_on_device import solve_on_device
+from sim.imitation.tracker.warp_execution import WarpExecutor
+
+pytestmark = pytest.mark.timeout(900)  # a cold cache on a busy machine
+SEARCH = SearchConfig(samples=2, rounds=1, knots=2, damping=(0.1,), width_scale=0.2, planning_substep=1.0 / 60.0)
+
+
+@pytest.fixture(scope="module")
+def coarse():
+    """Coarse steps: without a GPU a substep of a single environment takes as long as one of thirty."""
+    return make_humanoid(make_body(SUBJECTS[0]), HumanoidConfig(substep=1.0 / 120.0))
+
+
+@pytest.fixture(scope="module")
+def followed(coarse, sway):
+    return followed_reference(coarse, sway)
+
+
+@pytest.fixture(scope="module")
+def executor(coarse, followed):
+    return WarpExecutor(coarse, followed.reference, followed.base, SEARCH, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def executed(coarse, sway):
+    return solve_on_device(coarse, sway, "cpu", seed=3, search=SEARCH)
+
+
+def test_sums_of_an_executed_clip_are_those_of_its_open_loop_roll_out(coarse, followed, executed):
+    """Sixteen knots executed one by one, each from the state that the host was shown, or all transitions in one call."""
+    solution, [part] = executed
+    assert solution.is_complete and np.any(part.stretch.offsets != 0)
+    assert solution.search["engine"] == "mujoco_warp on cpu"
+    qpos, qvel = followed.reference.start(0)
+    ctrl = stretch_controls(coarse, followed.reference, followed.base, part.stretch)
+    device = WarpTransitions(coarse, 1, device="cpu", chunk=len(ctrl) // coarse.substeps)
+    expected = device.run(qpos[None], qvel[None], ctrl[None])
+    assert part.sums.qpos.shape == expected.qpos.shape == (1, 2 * solution.num_knots + 1, 99)
+    np.testing.assert_allclose(part.sums.qpos, expected.qpos, atol=1e-4)
+    np.testing.assert_allclose(part.sums.impulse, expected.impulse, atol=1e-2)
+    for name in ("early", "late"):
+        force, other = (getattr(sums, name).sum(axis=(0, 1, 2)) for sums in (part.sums, expected))
+        np.testing.assert_allclose(force, other, rtol=1e-3, atol=1.0)
+    assert part.sums.closure.max() < FLOAT32_CLOSURE and part.sums.valid_substeps[0] == len(ctrl)
+
+
+def test_what_is_executed_follows_the_motion_and_the_other_engine(coarse, followed, executed):
+    _, [part] = executed
+    assert np.abs(part.sums.qpos[0] - part.wanted)[:, :3].max() < 0.05
+    qpos, qvel = followed.reference.start(0)
+    backend = MujocoCpu(coarse)
+    backend.reset(qpos[None], qvel[None])
+    trace = backend.rollout(stretch_controls(coarse, followed.reference, followed.base, part.stretch)[None])
+    np.testing.assert_allclose(part.sums.qpos[0], trace.qpos[0, :: coarse.substeps], atol=1e-3)
+
+
+def path_of(executor, targets, start=0):
+    """Moments of knots executed one after the other from the reference's state."""
+    moments, held = [executor.reference_moment(start)], np.zeros(len(executor.columns))
+    for number, target in enumerate(targets):
+        moments.append(executor.execute(moments[-1], start + number, held, target))
+        held = target
+    return moments
+
+
+def test_what_the_search_gave_up_leaves_no_trace(executor):
+    rng = np.random.default_rng(0)
+    targets = 0.02 * rng.standard_normal((4, len(executor.columns)))
+    path_of(executor, targets)
+    expected = executor.sums(0, 4)
+    moments = path_of(executor, 0.3 * rng.standard_normal((4, len(executor.columns))))
+    assert np.abs(executor.sums(0, 4).qpos - expected.qpos).max() > 0.01
+    lost = executor.execute(moments[2], 2, targets[0], np.full(len(executor.columns), 1e12))
+    assert np.isnan(lost.state).all() and np.isnan(executor.body_error(lost.state, 3))
+    path_of(executor, targets)
+    found = executor.sums(0, 4)
+    for field in dataclasses.fields(found):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), err_msg=field.name)
+
+
+def test_a_stretch_that_begins_later_is_summed_at_its_own_time(executor):
+    targets = np.zeros((3, len(executor.columns)))
+    path_of(executor, targets)
+    before = executor.sums(0, 3)
+    moments = path_of(executor, targets, start=5)
+    found = executor.sums(5, 8)
+    np.testing.assert_array_equal(found.qpos[0, 0], moments[0].state[1:100].astype(np.float32))
+    np.testing.assert_array_equal(found.qpos[0, [2, 4, 6]], [moment.state[1:100] for moment in moments[1:]])
+    np.testing.assert_array_equal(executor.sums(0, 3).impulse, before.impulse)
+    assert np.any(found.impulse != before.impulse)
+
+
+def test_a_knot_that_is_no_whole_transition_is_refused(coarse, followed):
+    search = dataclasses.replace(SEARCH, knot_time=1.0 / 60.0)
+    with pytest.raises(ValueError, match=r"knot_time: expected a multiple of a transition, \d+ substeps, got \d+"):
+        WarpExecutor(coarse, followed.reference, followed.base, search, device="cpu")
