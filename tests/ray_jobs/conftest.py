@@ -1,10 +1,18 @@
 """What the tests of Ray share: which processes of a test's own Ray do its work, and what an undisturbed collection gives."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def same_priority() -> Iterator[None]:
+    """Ray's workers are as important as other tests. By default they are nice, and get nothing beside tests that compute."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_worker_niceness", "0")
+        yield
 
 
 @pytest.fixture(scope="session")
