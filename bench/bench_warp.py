@@ -205,15 +205,12 @@ def measure_collection(cfg: WarpBench, device: str, samples: int, machine: Machi
     knots = cfg.knots or (10 if device != "cpu" else 1)
 
     def collect() -> tuple[list[Dynamics], float]:
-        rng, moment = np.random.default_rng(0), executor.reference_moment(0)
-        held, warm = np.zeros(len(executor.columns)), np.zeros((search.knots, len(executor.columns)))
+        rng, step = np.random.default_rng(0), executor.first_step(0)
         for knot in range(knots):
-            warm = executor.plan(moment, knot, held, warm, rng, search)
-            moment = executor.execute(moment, knot, held, warm[0])
-            held, warm = warm[0], np.concatenate([warm[1:], warm[-1:]])
+            step = executor.next_step(step, knot, rng, search)
         origin = Origin(name="walk", clip="bench")
         kept, _ = record_sums(humanoid, executor.sums(0, knots), origin, config=_RECORDING)
-        return kept, executor.body_error(moment.state, knots)
+        return kept, step.error
 
     def check() -> None:
         kept, error = collect()
@@ -221,17 +218,18 @@ def measure_collection(cfg: WarpBench, device: str, samples: int, machine: Machi
         assert error < 0.1, f"the walk is {error:.2f} m away"
 
     collect()  # allocates
-    steps = executor._window(0, search).steps
-    few = executor._rollouts_of(len(search.damping))
+    planner = executor.planner
+    steps = planner._window(0, search).steps
+    few = planner._rollouts_of(len(search.damping))
     work = [
-        (executor._rollouts_of(samples).loop, steps, knots * search.rounds),
+        (planner._rollouts_of(samples).loop, steps, knots * search.rounds),
         (few.loop, steps, knots * (search.rounds + 1)),
-        (executor._loop, executor.execute_steps, knots),
+        (executor.loop, executor.execute_steps, knots),
     ]
     items = sum(loop.num_environments * count * times for loop, count, times in work)
     case = Case(kernel="warp", name=f"collect_{knots}_knots_of_{samples}_samples", items=items, unit="substeps")
     ours = Contender(impl="planned, executed, recorded", run=collect, check=check)
-    return _beside_bare(cfg, case, ours, bare_steps(executor, 0, work), machine)
+    return _beside_bare(cfg, case, ours, bare_steps(planner, 0, work), machine)
 
 
 def _walk() -> tuple[Humanoid, Any]:

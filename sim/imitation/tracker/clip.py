@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sim.imitation.tracker.config import SearchConfig
-from sim.imitation.tracker.search import QUANTUM, Moment, Tracker
+from sim.imitation.tracker.steps import Follower, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,46 +69,21 @@ class TrackedClip:
 
 @dataclass(eq=False)
 class _Path:
-    """Growing stretch: one entry a knot."""
+    """Growing stretch: one step a knot."""
 
     start: int
-    moments: list[Moment]
-    offsets: list[np.ndarray]
-    errors: list[float]
-    warm: list[np.ndarray]
+    steps: list[Step]
 
     @property
     def knot(self) -> int:
-        return self.start + len(self.offsets) - 1
+        return self.start + len(self.steps) - 1
 
     def cut(self, knot: int) -> None:
-        keep = max(knot - self.start, 0) + 1
-        for items in (self.moments, self.offsets, self.errors, self.warm):
-            del items[keep:]
-
-
-def _new_path(tracker: Tracker, knot: int) -> _Path:
-    zero = np.zeros(len(tracker.columns))
-    warm = np.zeros((tracker.search.knots, len(tracker.columns)))
-    moment = tracker.reference_moment(knot)
-    return _Path(knot, [moment], [zero], [tracker.body_error(moment.state, knot)], [warm])
-
-
-def _advance(tracker: Tracker, path: _Path, rng: np.random.Generator, search: SearchConfig) -> None:
-    plan = tracker.plan(path.moments[-1], path.knot, path.offsets[-1], path.warm[-1], rng, search)
-    target = np.clip(np.round(plan[0] / QUANTUM), -32767, 32767) * QUANTUM
-    moment = tracker.execute(path.moments[-1], path.knot, path.offsets[-1], target)
-    warm = np.zeros_like(path.warm[-1])
-    warm[: len(plan) - 1] = plan[1:]
-    warm[len(plan) - 1 :] = plan[-1]
-    path.moments.append(moment)
-    path.offsets.append(target)
-    path.warm.append(warm)
-    path.errors.append(tracker.body_error(moment.state, path.knot))
+        del self.steps[max(knot - self.start, 0) + 1 :]
 
 
 def track_clip(
-    tracker: Tracker, *, seed: int = 0, retry: RetryConfig | None = None, progress: Callable[[int], None] | None = None
+    tracker: Follower, *, seed: int = 0, retry: RetryConfig | None = None, progress: Callable[[int], None] | None = None
 ) -> TrackedClip:
     """Track a clip from its first frame, with backtracking.
 
@@ -118,31 +92,31 @@ def track_clip(
     the error was last below half the trigger and a new one starts a little later in the reference's state.
 
     Args:
-        tracker: Search for this clip and humanoid.
+        tracker: What plans and executes, for this clip and humanoid.
         seed: Seed of all random numbers; the same seed gives the same result.
         retry: Backtracking settings.
         progress: Called with the knot reached after every plan.
     """
     retry = retry or RetryConfig()
     done: list[TrackedStretch] = []
-    path, attempt, failed_at, retries, plans = _new_path(tracker, 0), 0, -1, 0, 0
+    path, attempt, failed_at, retries, plans = _Path(0, [tracker.first_step(0)]), 0, -1, 0, 0
 
     def finish() -> None:
         if (path.knot - path.start) * tracker.search.knot_time >= retry.min_stretch:
-            offsets = np.round(np.array(path.offsets) / QUANTUM).astype(np.int16)
-            states = np.array([moment.state for moment in path.moments])
-            done.append(TrackedStretch(path.start, offsets, np.array(path.errors), states))
+            offsets, states = tracker.gathered(path.steps)
+            done.append(TrackedStretch(path.start, offsets, np.array([step.error for step in path.steps]), states))
 
     while path.knot < tracker.num_knots:
         factor, extra = retry.ladder[attempt]
         search = replace(
             tracker.search, samples=round(tracker.search.samples * factor), rounds=tracker.search.rounds + extra
         )
-        _advance(tracker, path, np.random.default_rng([seed, path.knot, plans if attempt else 0]), search)
+        rng = np.random.default_rng([seed, path.knot, plans if attempt else 0])
+        path.steps.append(tracker.next_step(path.steps[-1], path.knot, rng, search))
         plans += 1
         if progress is not None:
             progress(path.knot)
-        error = path.errors[-1]
+        error = path.steps[-1].error
         if not (np.isfinite(error) and error < retry.trigger_error):
             failed_at = max(path.knot, failed_at)
             if attempt + 1 < len(retry.ladder):
@@ -151,10 +125,11 @@ def track_clip(
                 continue
             if np.isfinite(error) and error < retry.success_error:
                 continue  # the ladder is used up: go on as long as it still counts as tracked
-            good = [knot for knot, value in enumerate(path.errors) if value < 0.5 * retry.trigger_error]
+            good = [knot for knot, step in enumerate(path.steps) if step.error < 0.5 * retry.trigger_error]
             path.cut(path.start + (good[-1] if good else 0))
             finish()
-            path, attempt = _new_path(tracker, min(failed_at + retry.restart_knots, tracker.num_knots)), 0
+            start = min(failed_at + retry.restart_knots, tracker.num_knots)
+            path, attempt = _Path(start, [tracker.first_step(start)]), 0
         elif attempt and path.knot > failed_at + retry.back_knots:
             attempt = 0
     finish()

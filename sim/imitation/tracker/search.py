@@ -22,7 +22,7 @@ from mujoco import rollout
 
 from dataset.rotation import to_rotation_vector
 from dataset.skeleton import FEET, GRAVITY, NUM_BODIES, PARENTS
-from sim.humanoid import Humanoid
+from sim.humanoid import NUM_QPOS, Humanoid
 from sim.imitation.tracker.clearance import penetration_depths
 from sim.imitation.tracker.config import SearchConfig, pose_weights, searched_columns
 from sim.imitation.tracker.limits import clearance_capsules, joint_ranges
@@ -30,10 +30,9 @@ from sim.imitation.tracker.reference import ReferenceTrajectory
 from sim.imitation.tracker.residuals import LOST, num_residuals, rollout_residuals
 from sim.imitation.tracker.sampled_gauss_newton import damped_steps
 from sim.imitation.tracker.servo_targets import fill_controls
+from sim.imitation.tracker.steps import StepByStep
 from sim.imitation.tracker.whole_body import whole_body_state
 
-QUANTUM = 2.0**-13
-"""Executed offsets are whole multiples of this [rad], so that they can be stored as 16-bit integers."""
 CONTACT_SENSOR_WIDTH = 9
 """Numbers a contact sensor returns: force, torque, position."""
 
@@ -46,6 +45,16 @@ class Moment:
     """Physics state (time, qpos, qvel), shape (175,)."""
     warmstart: np.ndarray
     """Accelerations the constraint solver starts from, shape (75,)."""
+
+    @property
+    def qpos(self) -> np.ndarray:
+        """Generalised positions, shape (99,)."""
+        return self.state[1 : 1 + NUM_QPOS]
+
+    @property
+    def qvel(self) -> np.ndarray:
+        """Generalised velocities, shape (75,)."""
+        return self.state[1 + NUM_QPOS :]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +82,7 @@ class _Found:
 
 
 @dataclass(eq=False)
-class Tracker:
+class Tracker(StepByStep):
     """Search state for one clip on one humanoid.
 
     Plans are made with a coarser physics step (and a cheaper contact solver) than they are executed with: execution is

@@ -23,8 +23,9 @@ from sim.imitation.tracker.config import SearchConfig, searched_columns
 from sim.imitation.tracker.dynamics_filter import feasible_reference
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque
 from sim.imitation.tracker.reference import ReferenceTrajectory, make_reference
-from sim.imitation.tracker.search import QUANTUM, Tracker
+from sim.imitation.tracker.search import Tracker
 from sim.imitation.tracker.servo_targets import fill_controls
+from sim.imitation.tracker.steps import QUANTUM
 
 
 def _stretch_solution(stretch: TrackedStretch) -> StretchSolution:

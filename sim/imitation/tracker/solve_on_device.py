@@ -64,7 +64,7 @@ def solve_on_device(
     executor = WarpExecutor(humanoid, followed.reference, followed.base, search or SearchConfig(), device=device)
     tracked = track_clip(executor, seed=seed, retry=retry)
     origin = {"planner": f"mujoco_warp on {device}", "engine": f"mujoco_warp on {device}"}
-    solution = as_solution(executor, motion, followed, tracked, seed, origin)
+    solution = as_solution(executor.planner, motion, followed, tracked, seed, origin)
     steps = round(1.0 / (KNOTS_PER_SECOND * followed.reference.substep))
     executed = []
     for part, stretch in zip(tracked.stretches, solution.stretches, strict=True):

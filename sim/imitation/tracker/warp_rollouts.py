@@ -17,6 +17,7 @@ import torch
 import warp as wp
 
 from dataset.skeleton import FEET, NUM_BODIES
+from sim.backends.warp_kernels import CNSTRFULL, CONTACTFULL
 from sim.backends.warp_loop import SubstepLoop
 from sim.humanoid import NUM_CTRL, NUM_QPOS, NUM_QVEL
 from sim.imitation.tracker import warp_kernels
@@ -25,6 +26,7 @@ from sim.imitation.tracker.residuals import LOST, num_residuals
 
 if TYPE_CHECKING:
     from sim.imitation.tracker.search import Moment, Tracker, Window
+    from sim.imitation.tracker.warp_execution import DeviceMoment
 
 
 class DeviceReference:
@@ -107,7 +109,7 @@ class WarpRollouts:
             outputs=[self.qpos, self.qvel, self.force_z],
         )
 
-    def roll(self, moment: Moment, offsets: torch.Tensor, window: Window) -> None:
+    def roll(self, moment: Moment | DeviceMoment, offsets: torch.Tensor, window: Window) -> None:
         """Roll plans out from a moment.
 
         Args:
@@ -117,8 +119,8 @@ class WarpRollouts:
         """
         loop, device = self.loop, offsets.device
         for array, values in (
-            (loop.data.qpos, moment.state[1 : 1 + NUM_QPOS]),
-            (loop.data.qvel, moment.state[1 + NUM_QPOS :]),
+            (loop.data.qpos, moment.qpos),
+            (loop.data.qvel, moment.qvel),
             (loop.data.qacc_warmstart, moment.warmstart),
         ):
             wp.to_torch(array)[:] = torch.as_tensor(values, dtype=torch.float32, device=device)
@@ -169,6 +171,15 @@ class WarpRollouts:
         residual = wp.to_torch(out)
         is_lost = (wp.to_torch(self.loop.bad_row) >= 0) | ~torch.isfinite(residual).all(dim=1)
         return torch.where(is_lost[:, None], LOST, residual)
+
+    def check_room(self) -> None:
+        """Nothing of a GPU but one bit comes to the host.
+
+        Raises:
+            ValueError: Contacts or constraint rows of the last roll-outs did not fit.
+        """
+        if bool((wp.to_torch(self.loop.bad_fault) & (CONTACTFULL | CNSTRFULL)).any()):
+            self.loop.verdict()
 
 
 def one_stream(device: Any) -> contextlib.AbstractContextManager[Any]:

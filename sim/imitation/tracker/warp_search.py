@@ -11,6 +11,7 @@ Axis legend: B samples, D = 25 searched degrees of freedom, X unknowns, M residu
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +21,9 @@ from sim.backends.warp_device import find_device
 from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.search import Moment, Tracker, Window
 from sim.imitation.tracker.warp_rollouts import DeviceReference, WarpRollouts, one_stream
+
+if TYPE_CHECKING:
+    from sim.imitation.tracker.warp_execution import DeviceMoment
 
 
 @dataclass(eq=False)
@@ -37,20 +41,25 @@ class WarpTracker(Tracker):
             ValueError: There is no such device, or the planning step does not fit the humanoid's.
         """
         super().__post_init__()
-        self._place = find_device(self.device)
-        self._reference = DeviceReference(self, self._place)
+        self.place: Any = find_device(self.device)
+        self.on_device = DeviceReference(self, self.place)
         self._rollouts: dict[int, WarpRollouts] = {}
 
     def _rollouts_of(self, count: int) -> WarpRollouts:
         """Roll-outs for so many plans; a number that was used before is at hand."""
         if count not in self._rollouts:
             self._rollouts[count] = WarpRollouts(
-                self, self._reference, count, self.search.knots, self.search.checkpoints
+                self, self.on_device, count, self.search.knots, self.search.checkpoints
             )
         return self._rollouts[count]
 
     def evaluate(
-        self, moment: Moment, held: torch.Tensor, plans: torch.Tensor, window: Window, search: SearchConfig
+        self,
+        moment: Moment | DeviceMoment,
+        held: torch.Tensor,
+        plans: torch.Tensor,
+        window: Window,
+        search: SearchConfig,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Residuals (B, M) and costs (B,) of plans (B, knots, D), all on the device."""
         count = len(plans)
@@ -82,21 +91,33 @@ class WarpTracker(Tracker):
         Raises:
             ValueError: Contacts did not fit (cannot happen with the room that is allocated).
         """
+        with one_stream(self.place):
+            plan = self.search_plan(moment, knot, held, warm, rng, search)
+            return plan.cpu().numpy().astype(np.float64)
+
+    def search_plan(
+        self,
+        moment: Moment | DeviceMoment,
+        knot: int,
+        held: np.ndarray | torch.Tensor,
+        warm: np.ndarray | torch.Tensor,
+        rng: np.random.Generator,
+        search: SearchConfig,
+    ) -> torch.Tensor:
+        """As `plan`, what is there already and the result being on the device; the caller sees to the stream."""
         window = self._window(knot, search)
-        with one_stream(self._place):
-            place = wp.device_to_torch(self._place)
-            draw = torch.Generator(device=place).manual_seed(int(rng.integers(2**62)))
-            now = torch.as_tensor(held, dtype=torch.float32, device=place)
-            center = torch.as_tensor(warm[: window.knots], dtype=torch.float32, device=place)
-            best = self._improve(moment, now, center, window, search, draw)
-            plan = best.cpu().numpy().astype(np.float64)
+        place = wp.device_to_torch(self.place)
+        draw = torch.Generator(device=place).manual_seed(int(rng.integers(2**62)))
+        now = torch.as_tensor(held, dtype=torch.float32, device=place)
+        center = torch.as_tensor(warm[: window.knots], dtype=torch.float32, device=place)
+        best = self._improve(moment, now, center, window, search, draw)
         for rollouts in self._rollouts.values():
-            rollouts.loop.verdict()
-        return plan
+            rollouts.check_room()
+        return best
 
     def _improve(
         self,
-        moment: Moment,
+        moment: Moment | DeviceMoment,
         held: torch.Tensor,
         warm: torch.Tensor,
         window: Window,

@@ -7,14 +7,15 @@ import pytest
 
 from sim.imitation.tracker.clip import RetryConfig, track_clip
 from sim.imitation.tracker.config import SearchConfig
-from sim.imitation.tracker.search import QUANTUM, Moment
+from sim.imitation.tracker.search import Moment
+from sim.imitation.tracker.steps import QUANTUM, StepByStep
 
 RETRY = RetryConfig()
 SAMPLES = SearchConfig().samples
 
 
 @dataclass
-class ScriptedTracker:
+class ScriptedTracker(StepByStep):
     """Stands in for `Tracker`: the state is the error, and each plan is a number that tells the plans apart."""
 
     num_knots: int = 40

@@ -13,8 +13,11 @@ from sim.backends.mujoco_cpu import MujocoCpu
 from sim.humanoid import make_humanoid
 from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.solve import followed_reference, stretch_controls
+from sim.imitation.tracker.steps import QUANTUM
 
 pytest.importorskip("mujoco_warp")
+import torch
+
 from sim.backends.warp_sums import WarpTransitions
 from sim.imitation.tracker.solve_on_device import solve_on_device
 from sim.imitation.tracker.warp_execution import WarpExecutor
@@ -73,39 +76,63 @@ def test_what_is_executed_follows_the_motion_and_the_other_engine(coarse, follow
 
 
 def path_of(executor, targets, start=0):
-    """Moments of knots executed one after the other from the reference's state."""
-    moments, held = [executor.reference_moment(start)], np.zeros(len(executor.columns))
-    for number, target in enumerate(targets):
-        moments.append(executor.execute(moments[-1], start + number, held, target))
+    """Moments of knots executed one after the other from the reference's state, and the distance from it at their end."""
+    first = executor.first_step(start)
+    moments, held, error = [first.moment], first.offset, first.error
+    for number, target in enumerate(torch.as_tensor(targets, dtype=torch.float32)):
+        moment, error = executor.execute(moments[-1], start + number, held, target)
+        moments.append(moment)
         held = target
-    return moments
+    return moments, error
+
+
+def offsets_of(executor, knots, width=0.0):
+    return width * np.random.default_rng(0).standard_normal((knots, len(executor.planner.columns)))
 
 
 def test_what_the_search_gave_up_leaves_no_trace(executor):
-    rng = np.random.default_rng(0)
-    targets = 0.02 * rng.standard_normal((4, len(executor.columns)))
+    targets = offsets_of(executor, 4, 0.02)
     path_of(executor, targets)
     expected = executor.sums(0, 4)
-    moments = path_of(executor, 0.3 * rng.standard_normal((4, len(executor.columns))))
+    moments, _ = path_of(executor, 15.0 * targets)
     assert np.abs(executor.sums(0, 4).qpos - expected.qpos).max() > 0.01
-    lost = executor.execute(moments[2], 2, targets[0], np.full(len(executor.columns), 1e12))
-    assert np.isnan(lost.state).all() and np.isnan(executor.body_error(lost.state, 3))
+    _, error = executor.execute(moments[2], 2, torch.zeros(25), torch.full((25,), 1e12))
+    assert np.isnan(error), "a target beyond MuJoCo's bounds"
     path_of(executor, targets)
     found = executor.sums(0, 4)
     for field in dataclasses.fields(found):
         np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name), err_msg=field.name)
 
 
+def test_the_distance_from_the_reference_is_that_of_the_tracker(executor):
+    moments, error = path_of(executor, offsets_of(executor, 3, 0.1), start=2)
+    state = np.concatenate([[0.0], moments[-1].qpos.numpy(), moments[-1].qvel.numpy()])
+    assert error == pytest.approx(executor.planner.body_error(state.astype(np.float64), 5), rel=1e-4)
+    assert error > 1e-3
+
+
 def test_a_stretch_that_begins_later_is_summed_at_its_own_time(executor):
-    targets = np.zeros((3, len(executor.columns)))
-    path_of(executor, targets)
+    still = offsets_of(executor, 3)
+    path_of(executor, still)
     before = executor.sums(0, 3)
-    moments = path_of(executor, targets, start=5)
+    moments, _ = path_of(executor, still, start=5)
     found = executor.sums(5, 8)
-    np.testing.assert_array_equal(found.qpos[0, 0], moments[0].state[1:100].astype(np.float32))
-    np.testing.assert_array_equal(found.qpos[0, [2, 4, 6]], [moment.state[1:100] for moment in moments[1:]])
+    np.testing.assert_array_equal(found.qpos[0, ::2], [moment.qpos.numpy() for moment in moments])
     np.testing.assert_array_equal(executor.sums(0, 3).impulse, before.impulse)
     assert np.any(found.impulse != before.impulse)
+
+
+def test_a_plan_starts_from_the_one_before_shifted_by_a_knot(executor):
+    rng = np.random.default_rng(0)
+    steps = [executor.first_step(0)]
+    for knot in range(2):
+        steps.append(executor.next_step(steps[-1], knot, rng, SEARCH))
+    assert steps[2].warm.shape == steps[0].warm.shape == (SEARCH.knots, 25)
+    assert torch.equal(steps[2].warm[0], steps[2].warm[1]), "the last knot is held"
+    offsets, states = executor.gathered(steps)
+    assert offsets.dtype == np.int16 and offsets.shape == (3, 25) and not offsets[0].any() and offsets[1:].any()
+    np.testing.assert_array_equal(offsets[1:] * QUANTUM, np.stack([step.offset.numpy() for step in steps[1:]]))
+    np.testing.assert_array_equal(states[:, 1:100], executor.sums(0, 2).qpos[0, ::2])
 
 
 def test_a_knot_that_is_no_whole_transition_is_refused(coarse, followed):
