@@ -19,7 +19,7 @@ PYTHON38 ?= python3.8 $(wildcard $(HOME)/.pyenv/versions/3.8*/bin/python3.8)
 VENV38 := .venv38
 
 # One more than the two cores of the machine that this must pass on: tests of clusters mostly wait.
-JOBS ?= 3
+JOBS ?= 4
 ARGS ?=
 # Whole run of `make test` [s]; a single test has its own limit in pyproject.toml.
 TEST_LIMIT ?= 1200

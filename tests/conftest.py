@@ -10,19 +10,22 @@ from typing import Any
 import pytest
 
 CLUSTERS = "tests/ray_jobs/"
-"""Tests that start clusters: they are long, mostly wait, and slow each other down where two run at a time."""
+"""Tests that start clusters: they are long, mostly wait, and slow each other down where many run at a time."""
+_FIRST_HALF = ("test_collect_on_ray.py", "test_sweep.py")
+"""Of these files, what takes as long as the rest of them."""
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """A file goes to one worker, and all files with clusters go to one, which takes them first."""
+    """A file goes to one worker; files with clusters go to two, which take them first."""
     if config.getoption("dist") != "loadfile":
         return None
     from xdist.scheduler import LoadFileScheduling
 
     class ClustersTogether(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return CLUSTERS if nodeid.startswith(CLUSTERS) else super()._split_scope(nodeid)
+            file = super()._split_scope(nodeid)
+            return f"{CLUSTERS} {file.endswith(_FIRST_HALF)}" if file.startswith(CLUSTERS) else file
 
     return ClustersTogether(config, log)
 
