@@ -163,8 +163,10 @@ def measure_worlds(cfg: WarpBench, device: str, worlds: int, transitions: int, m
 def measure_search(cfg: WarpBench, device: str, samples: int, machine: Machine) -> list[Row]:
     """Rows of so many roll-outs of the search: 0.4 s of the embedded walk, 3000 residuals each."""
     import torch
+    import warp as wp
 
     from sim.imitation.tracker.search import Tracker
+    from sim.imitation.tracker.warp_rollouts import one_stream
     from sim.imitation.tracker.warp_search import WarpTracker
 
     search = SearchConfig(planning_sweeps=0, samples=samples)
@@ -173,12 +175,13 @@ def measure_search(cfg: WarpBench, device: str, samples: int, machine: Machine) 
     tracker = WarpTracker(humanoid, followed.reference, followed.base, search, device=device)
     window, moment = tracker._window(2, search), tracker.reference_moment(2)
     plans = 0.05 * np.random.default_rng(0).standard_normal((samples, window.knots, len(tracker.columns)))
-    place = "cpu" if device == "cpu" else "cuda"
+    place = wp.device_to_torch(tracker.place)
     held = torch.zeros(len(tracker.columns), device=place)
     offered = torch.as_tensor(plans, dtype=torch.float32, device=place)
 
     def costs() -> np.ndarray:
-        return tracker.evaluate(moment, held, offered, window, search)[1].cpu().numpy()
+        with one_stream(tracker.place):
+            return tracker.evaluate(moment, held, offered, window, search)[1].cpu().numpy()
 
     def check() -> None:
         expected = plain._evaluate(moment, held.cpu().numpy(), plans[:_COMPARED], window, search).cost
@@ -194,7 +197,7 @@ def measure_search(cfg: WarpBench, device: str, samples: int, machine: Machine) 
 def measure_collection(cfg: WarpBench, device: str, samples: int, machine: Machine) -> list[Row]:
     """Rows of a collection that stays on the device: knots of the embedded walk planned, executed, summed, and recorded.
 
-    Bare is the same steps of the same environments: two rounds of samples, three of a few plans, and the executed knot.
+    Bare is as many steps of as many environments: two rounds of samples, three of a few plans, and the executed knot.
     """
     from sim.imitation.tracker.warp_execution import WarpExecutor
     from sim.record_sums import record_sums
@@ -243,9 +246,10 @@ def _walk() -> tuple[Humanoid, Any]:
 
 
 def bare_steps(tracker: Any, knot: int, work: list[tuple[Any, int, int]]) -> Callable[[], np.ndarray]:
-    """The engine's steps alone, of (loop, steps, times): all its environments from the reference's state, under its targets.
+    """The engine's steps alone, of (loop, steps, times); waits for the device at its end.
 
-    Waits for the device at its end.
+    All environments go from the reference's state under its targets, where those of a search are spread about it: their solvers
+    end together, which is a little quicker.
     """
     import warp as wp
 

@@ -41,7 +41,8 @@ def main(config: MergeConfig) -> Store:
 
     Raises:
         ValueError: No inputs, an input is no sound data set, or a sequence is in two of them (unless skipped): the same
-            name, or the same solution on the same subject with the same seed from the same moment under another name.
+            name, or the same solution on the same subject with the same seed and perturbation from the same moment under
+            another name.
     """
     if not config.folders:
         raise ValueError("folders: expected at least one data set to read, got none")

@@ -1,8 +1,9 @@
 """Make a data set on a Ray cluster: `sim.collect`, with its items as Ray tasks.
 
 `python ray_jobs/collect.py --motions embedded --out DIR` starts a Ray of its own; `ray job submit --working-dir . -- python
-ray_jobs/collect.py --motions … --out DIR` uses the cluster. Same options, same bytes, same way to go on after a stop as
-`python -m sim.collect`; `--out` must be a folder that every node sees under this name, or an address of an object store.
+ray_jobs/collect.py --motions … --out DIR` uses the cluster. Same options, same bytes (unless a GPU plans: it repeats nothing to the
+bit), same way to go on after a stop as `python -m sim.collect`; `--out` must be a folder that every node sees under this name, or
+an address of an object store.
 """
 
 from __future__ import annotations
@@ -40,9 +41,15 @@ def main(config: Config) -> dict[str, Any]:
     """Collect on Ray; as `sim.collect.main`.
 
     Raises:
-        ValueError: Ray is not installed, or the cluster does not answer or has no machine for an item.
+        ValueError: Ray is not installed, no GPU is asked for where one plans, or the cluster does not answer or has no machine
+            for an item.
         ChildProcessError: The cluster failed: it lost a shard's records at every attempt, or cannot run the work at all.
     """
+    if config.imitation.planner.startswith("cuda") and not config.ray.num_gpus:
+        raise ValueError(
+            "num_gpus: expected a share of a GPU for each item with a planner on one, got 0; give --ray.num-gpus 1, or 0.25 for"
+            " four items on one"
+        )
     load_ray()
     from ray_jobs.ray_pool import RayPool
 

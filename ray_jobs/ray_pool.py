@@ -23,7 +23,8 @@ from ray_jobs.cluster import RayConfig
 from ray_jobs.ray_errors import DIED, cause_of, in_words, is_everywhere, stopped, what_died
 from ray_jobs.shard_task import write_shard
 from sim.collect_pool import Task, attempt, failed
-from sim.imitate_clip import ItemOutcome, NotSavedError
+from sim.imitate_clip import CannotWorkError, ItemOutcome
+from sim.imitation.tracker.planning_device import repeats
 from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
 
@@ -67,9 +68,10 @@ class RayPool:
 
     def __init__(self, task: Task, workers: int, config: RayConfig) -> None:
         self.workers = workers
-        self._retries = config.retries
+        # What a GPU does a second time is something else: it would not agree with what was said of the first.
+        self._retries = config.retries if repeats(task.config.planner) else 0
         self._task = ray.put(dataclasses.replace(task, save_to=absolute(task.save_to)))  # workers are in other folders
-        options = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus, "max_retries": config.retries}
+        options = {"num_cpus": config.num_cpus, "num_gpus": config.num_gpus, "max_retries": self._retries}
         self._imitate: Any = ray.remote(_imitate).options(**options, num_returns=2, scheduling_strategy="SPREAD")
         self._write: Any = ray.remote(write_shard).options(num_cpus=0, max_retries=config.retries)
         self._running: dict[Any, tuple[int, WorkItem, Any]] = {}
@@ -107,7 +109,7 @@ class RayPool:
     def _lost(self, item: WorkItem, cause: BaseException) -> ItemOutcome:
         if isinstance(cause, DIED):
             return failed(item, "crashed", f"{item.name}: at each of {self._retries + 1} attempts {what_died(cause)}")
-        if isinstance(cause, NotSavedError):
+        if isinstance(cause, CannotWorkError):
             raise cause
         if is_everywhere(cause):
             raise stopped(cause, item.name) from cause

@@ -17,7 +17,7 @@ from typing import Protocol
 from dataset.manifest import Dropped
 from dataset.place import Place
 from dataset.store import Store
-from sim.imitate_clip import ImitationConfig, ItemOutcome, NotSavedError, StoredSolutions, imitate_item
+from sim.imitate_clip import CannotWorkError, ImitationConfig, ItemOutcome, StoredSolutions, imitate_item
 from sim.shard_order import Block, Finished
 from sim.work_items import WorkItem
 
@@ -166,12 +166,12 @@ def attempt(item: WorkItem, task: Task) -> ItemOutcome:
     """Outcome of an item, whatever is wrong with it: one clip never stops the others.
 
     Raises:
-        NotSavedError: Its solution could not be written. Counted as a failure of the clip it would stay in the data set, which
-            would then differ from one that had room.
+        CannotWorkError: Its solution could not be written, or the planner's device is not here. Counted as a failure of the
+            clip it would stay in the data set, which would then differ from one that had room, or a device.
     """
     try:
         return imitate_item(item, task.config, task.stored, task.save_to)
-    except NotSavedError:
+    except CannotWorkError:
         raise
     except Exception as error:
         _log.exception("%s", item.name)

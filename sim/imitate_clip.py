@@ -27,6 +27,7 @@ from sim.humanoid import Humanoid, make_humanoid
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, body_hash, load_solution, motion_hash, save_solution
 from sim.imitation.tracker.clip import RetryConfig
 from sim.imitation.tracker.config import SearchConfig
+from sim.imitation.tracker.planning_device import find_planner
 from sim.imitation.tracker.solve import solve
 from sim.record import RecordConfig, RecordReport
 from sim.stretch_records import Recorded, record_executed, record_replays
@@ -114,7 +115,8 @@ class ItemOutcome:
     substeps: int = 0
     """Physics substeps replayed."""
     replay_wall: float = 0.0
-    """Time that replaying and recording took, without reading and retargeting [s]."""
+    """Time that replaying and recording took, without reading and retargeting [s]; on a device with the search, which is one
+    with it."""
     inexact: int = 0
     """Stretches whose replay left the searched states (another build or processor type)."""
     warnings: Counter[str] = field(default_factory=Counter)
@@ -125,8 +127,16 @@ class ItemOutcome:
     """Why nothing came of it, in full; empty if something did."""
 
 
-class NotSavedError(OSError):
-    """A solution could not be written: no fault of the clip, the next one would not fare better."""
+class CannotWorkError(OSError):
+    """No fault of the clip, the next one would not fare better: the collection stops."""
+
+
+class NotSavedError(CannotWorkError):
+    """A solution could not be written."""
+
+
+class NoDeviceError(CannotWorkError):
+    """The device that plans is not on this machine."""
 
 
 @lru_cache(maxsize=16)
@@ -178,11 +188,14 @@ def imitate_item(
 
     Raises:
         NotSavedError: A solution that was searched could not be written there.
+        NoDeviceError: This machine has no such `planner`.
     """
     if item.controller != TRACKER:
         raise ValueError(
             f"{item.name}: expected the controller {TRACKER!r}, the only one here, got {item.controller!r}"
         )
+    if config.planner:
+        _require_planner(config.planner)
     outcome, before = ItemOutcome(), engine_warnings()
     try:
         humanoid = _humanoid(item.subject, config.humanoid)
@@ -205,6 +218,13 @@ def imitate_item(
     outcome.is_complete = all(complete)
     outcome.warnings = engine_warnings() - before
     return outcome
+
+
+def _require_planner(name: str) -> None:
+    try:
+        find_planner(name)
+    except (ValueError, RuntimeError) as error:
+        raise NoDeviceError(f"planner: {error}".replace("planner: planner: ", "planner: ")) from error
 
 
 def _dropped(item: WorkItem, reason: str, seconds: float, motion: Motion | None = None) -> Dropped:
@@ -311,6 +331,9 @@ def _search_on_device(
         humanoid, motion, config.planner, seed=item.seed, search=config.search, retry=config.retry
     )
     made = record_executed(item, motion, humanoid, solution, executed, config.record)
-    outcome.search_wall += time.perf_counter() - started
+    wall = time.perf_counter() - started
+    outcome.search_wall += wall
+    outcome.replay_wall += wall
+    outcome.substeps += made.substeps
     outcome.searched += motion.duration
     return solution, made

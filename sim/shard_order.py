@@ -17,7 +17,7 @@ from dataset.store import Store
 from sim.imitate_clip import ItemOutcome
 
 DUPLICATE = "duplicate"
-"""Reason of a record that is in the data already under another name: same solution, subject, seed and start."""
+"""Reason of a record that is in the data already under another name: same solution, subject, seed, start and perturbation."""
 
 
 @dataclass(frozen=True, kw_only=True)

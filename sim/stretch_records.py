@@ -69,7 +69,10 @@ def record_executed(
     executed: list[ExecutedStretch],
     config: RecordConfig,
 ) -> Recorded:
-    """Record what a device executed; equations of motion may close to float32 there (`FLOAT32_CLOSURE`)."""
+    """Record what a device executed.
+
+    Equations of motion close to float32 there: `config.max_closure` counts as `FLOAT32_CLOSURE` at least, or nothing would pass.
+    """
     from sim.record_sums import record_sums
 
     made = Recorded()

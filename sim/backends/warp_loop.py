@@ -106,6 +106,10 @@ class SubstepLoop:
         """Launch these kernels after every engine step; to be set before the first `run`."""
         self._sink, self._graph = sink, None
 
+    def close(self) -> None:
+        """Let go of the graph and the sink, which holds this loop as this loop holds it."""
+        self.observe_with(lambda: None)
+
     def apply_wrenches(self, max_substeps: int) -> None:
         """Make room for a wrench on the root of each substep (`SubstepTrace.residual`), or for none with 0."""
         self.num_wrenches, self._graph = max_substeps, None

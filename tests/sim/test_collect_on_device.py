@@ -11,7 +11,7 @@ from dataset.store import Store
 from dataset.verify import VerifyConfig, verify_store
 from sim.backends.contract import FLOAT32_CLOSURE
 from sim.collect import Config, main
-from sim.imitate_clip import ImitationConfig
+from sim.imitate_clip import ImitationConfig, NoDeviceError
 from sim.imitation.tracker.config import SearchConfig
 
 pytest.importorskip("mujoco_warp")
@@ -54,10 +54,12 @@ def test_what_the_device_executed_is_stored_and_sound(collected):
     assert dynamics.grf_mean.sum(axis=1)[:, 2].mean() == pytest.approx(weight, rel=0.1)
     assert 1e-8 < dynamics.closure_error.max() < FLOAT32_CLOSURE
     assert np.median(dynamics.momentum_error) < 0.01
+    assert result["replay_substeps_per_s"] > 0
     assert dynamics.controller == "tracker" and len(dynamics.solution) == 16
 
 
 def test_float32_is_held_to_a_bound_of_its_own(collected):
+    assert VerifyConfig().max_closure_float32 == FLOAT32_CLOSURE
     store = Store.open(collected[0].out)
     complaints = verify_store(store, VerifyConfig(max_closure_float32=1e-8))
     assert len(complaints) == 1 and "closure_error" in complaints[0]
@@ -69,6 +71,17 @@ def test_nothing_is_kept_that_could_not_be_replayed_and_a_second_start_finds_not
     before = Store.open(config.out).content
     assert main(config)["items"] == 0
     assert Store.open(config.out).content == before
+
+
+def test_a_machine_without_the_device_stops_the_collection_and_settles_no_clip(collected, tmp_path):
+    """A typo, or a node of a cluster that has no GPU."""
+    config = dataclasses.replace(
+        collected[0], out=tmp_path / "set", imitation=dataclasses.replace(ON_DEVICE, planner="cuda:7")
+    )
+    with pytest.raises(NoDeviceError, match=r"planner: device: expected one of cpu.*, got 'cuda:7'"):
+        main(config, lambda task, _: ThisProcess(task))
+    store = Store.open(config.out)
+    assert len(store) == 0 and store.dropped == ()
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,9 @@ class Tracker(StepByStep):
         rotvec = to_rotation_vector(self.ref_quat[:, 1:])
         self.range_low, self.range_high = np.minimum(low, rotvec), np.maximum(high, rotvec)
 
+    def close(self) -> None:
+        """Let go of a device's memory; nothing here."""
+
     def reference_moment(self, knot: int) -> Moment:
         """The reference's own state at a knot, with no warm start."""
         state = np.concatenate([[0.0], *self.reference.start(knot * self.execute_steps)])

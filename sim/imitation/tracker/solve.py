@@ -15,13 +15,13 @@ import numpy as np
 from dataset.schema import Motion
 from sim.backends.contract import SubstepTrace
 from sim.backends.mujoco_cpu import MujocoCpu
-from sim.backends.warp_device import find_device
 from sim.humanoid import Humanoid
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, StretchSolution, body_hash, motion_hash, state_hash
 from sim.imitation.tracker.clip import RetryConfig, TrackedClip, TrackedStretch, track_clip
 from sim.imitation.tracker.config import SearchConfig, searched_columns
 from sim.imitation.tracker.dynamics_filter import feasible_reference
 from sim.imitation.tracker.feedforward import base_targets, feedforward_torque
+from sim.imitation.tracker.planning_device import check_knot_time, find_planner
 from sim.imitation.tracker.reference import ReferenceTrajectory, make_reference
 from sim.imitation.tracker.search import Tracker
 from sim.imitation.tracker.servo_targets import fill_controls
@@ -89,7 +89,7 @@ def forget_references() -> None:
 def _tracker(humanoid: Humanoid, followed: Followed, search: SearchConfig, planner: str) -> Tracker:
     if not planner:
         return Tracker(humanoid, followed.reference, followed.base, search)
-    find_device(planner)  # says what is missing before anything is imported
+    find_planner(planner)  # says what is missing before anything is imported
     from sim.imitation.tracker.warp_search import WarpTracker
 
     return WarpTracker(humanoid, followed.reference, followed.base, search, device=planner)
@@ -118,15 +118,18 @@ def solve(
             empty for MuJoCo on this processor. What is planned is executed by MuJoCo in any case.
 
     Raises:
-        RuntimeError: mujoco_warp is asked for and not installed.
-        ValueError: There is no such device, or the search's planning step does not fit the humanoid's.
+        RuntimeError: mujoco_warp is asked for and not installed, or torch cannot use its device.
+        ValueError: There is no such device, or a time step of the search does not fit.
     """
     search = search or SearchConfig()
+    check_knot_time(search)
     followed = followed_reference(humanoid, motion)
     tracker = _tracker(humanoid, followed, search, planner)
     tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
     origin = {"planner": f"mujoco_warp on {planner}"} if planner else {}
-    return as_solution(tracker, motion, followed, tracked, seed, origin)
+    solution = as_solution(tracker, motion, followed, tracked, seed, origin)
+    tracker.close()
+    return solution
 
 
 def as_solution(

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset.schema import Motion
-from sim.backends.warp_device import find_device
 from sim.backends.warp_sums import TransitionSums
 from sim.humanoid import Humanoid
 from sim.imitation.solution import KNOTS_PER_SECOND, Solution, StretchSolution
 from sim.imitation.tracker.clip import RetryConfig, track_clip
 from sim.imitation.tracker.config import SearchConfig
+from sim.imitation.tracker.planning_device import check_knot_time, find_planner
 from sim.imitation.tracker.solve import as_solution, followed_reference
 
 
@@ -54,14 +54,16 @@ def solve_on_device(
         What was found, which names the records and cannot be replayed, and what was executed.
 
     Raises:
-        RuntimeError: warp or mujoco_warp is not installed.
+        RuntimeError: warp or mujoco_warp is not installed, or torch cannot use the device.
         ValueError: There is no such device, or a step does not fit another.
     """
-    find_device(device)  # says what is missing before anything is imported
+    find_planner(device)  # says what is missing before anything is imported
+    search = search or SearchConfig()
+    check_knot_time(search)
     from sim.imitation.tracker.warp_execution import WarpExecutor
 
     followed = followed_reference(humanoid, motion)
-    executor = WarpExecutor(humanoid, followed.reference, followed.base, search or SearchConfig(), device=device)
+    executor = WarpExecutor(humanoid, followed.reference, followed.base, search, device=device)
     tracked = track_clip(executor, seed=seed, retry=retry)
     origin = {"planner": f"mujoco_warp on {device}", "engine": f"mujoco_warp on {device}"}
     solution = as_solution(executor.planner, motion, followed, tracked, seed, origin)
@@ -70,4 +72,5 @@ def solve_on_device(
     for part, stretch in zip(tracked.stretches, solution.stretches, strict=True):
         frames = slice(part.start * steps, part.end * steps + 1, humanoid.substeps)
         executed.append(ExecutedStretch(stretch, executor.sums(part.start, part.end), followed.wanted.qpos[frames]))
+    executor.close()
     return solution, executed

@@ -89,6 +89,11 @@ class WarpExecutor:
     def _tensor(self, values: np.ndarray) -> torch.Tensor:
         return torch.as_tensor(values, dtype=torch.float32, device=wp.device_to_torch(self._place))
 
+    def close(self) -> None:
+        """Let go of the device's memory at once."""
+        self.loop.close()
+        self.planner.close()
+
     def first_step(self, knot: int) -> Step:
         """The reference's own state at a knot, nothing planned."""
         start, unknowns = self.planner.reference_moment(knot), len(self.planner.columns)

@@ -1,9 +1,9 @@
 """The tracker's search with its samples on a GPU: the same plans, thousands of roll-outs a step instead of 28.
 
 Samples are drawn, rolled out by `mujoco_warp`, compared with the reference and turned into Gauss-Newton steps on the device; what
-comes back is one plan a knot and whether it is good enough. What is planned is executed by MuJoCo on the processor as always, so
-stored solutions replay bit for bit on any machine that replays others. The planning solver is Newton, not projected Gauss-Seidel,
-which the engine does not have.
+comes back is one plan a knot and whether it is good enough. `solve` has it executed by MuJoCo on the processor, so that stored
+solutions replay bit for bit on any machine that replays others; `tracker.warp_execution` executes it on the device. The planning
+solver is Newton, not projected Gauss-Seidel, which the engine does not have.
 
 Axis legend: B samples, D = 25 searched degrees of freedom, X unknowns, M residuals.
 """
@@ -44,6 +44,12 @@ class WarpTracker(Tracker):
         self.place: Any = find_device(self.device)
         self.on_device = DeviceReference(self, self.place)
         self._rollouts: dict[int, WarpRollouts] = {}
+
+    def close(self) -> None:
+        """Let go of the device's memory at once; Python, which does not see it, would in its own time."""
+        for rollouts in self._rollouts.values():
+            rollouts.loop.close()
+        self._rollouts.clear()
 
     def _rollouts_of(self, count: int) -> WarpRollouts:
         """Roll-outs for so many plans; a number that was used before is at hand."""
@@ -155,9 +161,12 @@ def damped_steps(
     deviations: torch.Tensor, changes: torch.Tensor, residual: torch.Tensor, damping: tuple[float, ...]
 ) -> torch.Tensor:
     """`tracker.sampled_gauss_newton.damped_steps` on the device, in float32; same contract."""
-    gram, slope = changes @ changes.T, changes @ residual
-    scale = gram.diagonal().mean()
+    rows, columns = changes.shape
+    is_wide = rows <= columns
+    # (CCᵀ + λI)⁻¹ C = C (CᵀC + λI)⁻¹: the smaller of the two systems
+    gram, slope = (changes @ changes.T, changes @ residual) if is_wide else (changes.T @ changes, residual)
+    scale = gram.trace() / rows
     identity = torch.eye(len(gram), device=gram.device)
     damped = torch.stack([gram + value * scale * identity for value in damping])
     weights = torch.linalg.solve(damped, slope.expand(len(damping), -1))
-    return -weights @ deviations
+    return -(weights if is_wide else weights @ changes.T) @ deviations

@@ -1,14 +1,18 @@
 """The tracker that executes on its device: its records are those of the roll-out, and what was given up leaves no trace."""
 
 import dataclasses
+import gc
+import weakref
+from collections import Counter
 
 import numpy as np
 import pytest
 
 from sim.backends.contract import FLOAT32_CLOSURE
 from sim.backends.mujoco_cpu import MujocoCpu
+from sim.imitation.tracker.clip import RetryConfig, track_clip
 from sim.imitation.tracker.config import SearchConfig
-from sim.imitation.tracker.solve import followed_reference, stretch_controls
+from sim.imitation.tracker.solve import followed_reference, solve, stretch_controls
 from sim.imitation.tracker.steps import QUANTUM
 
 pytest.importorskip("mujoco_warp")
@@ -125,7 +129,58 @@ def test_a_plan_starts_from_the_one_before_shifted_by_a_knot(executor):
     np.testing.assert_array_equal(states[:, 1:100], executor.sums(0, 2).qpos[0, ::2])
 
 
+def test_two_stretches_of_a_clip_are_recorded_at_their_times_and_what_failed_is_not(coarse, followed, monkeypatch):
+    """Knot 6 fails always, knot 12 once: back and back again, then a new stretch; both are their open-loop roll-outs."""
+    executor = WarpExecutor(coarse, followed.reference, followed.base, SEARCH, device="cpu")
+    usual, seen = executor.next_step, Counter()
+
+    def failing(step, knot, rng, search):
+        seen[knot] += 1
+        is_lost = knot == 6 or (knot == 12 and seen[12] == 1)
+        return dataclasses.replace(usual(step, knot, rng, search), **({"error": np.nan} if is_lost else {}))
+
+    monkeypatch.setattr(executor, "next_step", failing)
+    tracked = track_clip(executor, seed=3, retry=RetryConfig(back_knots=3, restart_knots=2, min_stretch=0.1))
+    assert [(part.start, part.end) for part in tracked.stretches] == [(0, 6), (9, 18)]
+    assert tracked.num_retries == 3 and seen[6] == 3 and seen[12] == 2
+    for part in tracked.stretches:
+        sums, (qpos, qvel) = (
+            executor.sums(part.start, part.end),
+            followed.reference.start(part.start * executor.execute_steps),
+        )
+        ctrl = stretch_controls(coarse, followed.reference, followed.base, part)
+        device = WarpTransitions(coarse, 1, device="cpu", chunk=len(ctrl) // coarse.substeps)
+        expected = device.run(qpos[None], qvel[None], ctrl[None])
+        np.testing.assert_allclose(sums.qpos, expected.qpos, atol=1e-5)
+        np.testing.assert_allclose(sums.impulse, expected.impulse, atol=1e-3)
+        np.testing.assert_array_equal(part.states[:, 1:100], sums.qpos[0, ::2])
+
+
+def test_a_finished_clip_leaves_nothing_on_the_device(coarse, followed):
+    """At once, without a search for cycles: of the device's memory Python knows nothing."""
+    executor = WarpExecutor(coarse, followed.reference, followed.base, SEARCH, device="cpu")
+    executor.next_step(executor.first_step(0), 0, np.random.default_rng(0), SEARCH)
+    held = [weakref.ref(loop) for loop in (executor.loop, *(part.loop for part in executor.planner._rollouts.values()))]
+    assert len(held) >= 2
+    executor.close()
+    gc.collect()
+    gc.disable()
+    try:
+        del executor
+        assert [loop() for loop in held] == [None] * len(held)
+    finally:
+        gc.enable()
+
+
 def test_a_knot_that_is_no_whole_transition_is_refused(coarse, followed):
     search = dataclasses.replace(SEARCH, knot_time=1.0 / 60.0)
     with pytest.raises(ValueError, match=r"knot_time: expected a multiple of a transition, \d+ substeps, got \d+"):
         WarpExecutor(coarse, followed.reference, followed.base, search, device="cpu")
+
+
+def test_plans_at_another_rate_than_solutions_are_refused(coarse, sway):
+    search = dataclasses.replace(SEARCH, knot_time=2.0 / 15.0)
+    with pytest.raises(ValueError, match=r"knot_time: expected 1/15 s, .* got 0\.133"):
+        solve_on_device(coarse, sway, "cpu", search=search)
+    with pytest.raises(ValueError, match=r"knot_time: expected 1/15 s"):
+        solve(coarse, sway, search=search)

@@ -91,9 +91,11 @@ def test_a_sample_that_leaves_the_numbers_is_lost_and_no_other(trackers):
     assert torch.isfinite(cost).all() and cost[1] > 1e6
 
 
-def test_steps_in_float32_are_those_of_the_reference():
+@pytest.mark.parametrize("rows", [12, 400, 700])
+def test_steps_in_float32_are_those_of_the_reference(rows):
+    """More samples than residuals too: then the smaller system is another."""
     rng = np.random.default_rng(2)
-    deviations, changes = rng.standard_normal((12, 30)), rng.standard_normal((12, 400))
+    deviations, changes = rng.standard_normal((rows, 30)), rng.standard_normal((rows, 400))
     residual = rng.standard_normal(400)
     expected = damped_steps(deviations, changes, residual, (0.03, 0.3))
     tensors = (torch.tensor(values, dtype=torch.float32) for values in (deviations, changes, residual))
