@@ -125,11 +125,12 @@ def solve(
     check_knot_time(search)
     followed = followed_reference(humanoid, motion)
     tracker = _tracker(humanoid, followed, search, planner)
-    tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
+    try:
+        tracked = track_clip(tracker, seed=seed, retry=retry, progress=progress)
+    finally:
+        tracker.close()
     origin = {"planner": f"mujoco_warp on {planner}"} if planner else {}
-    solution = as_solution(tracker, motion, followed, tracked, seed, origin)
-    tracker.close()
-    return solution
+    return as_solution(tracker, motion, followed, tracked, seed, origin)
 
 
 def as_solution(

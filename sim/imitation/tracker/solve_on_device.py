@@ -64,13 +64,16 @@ def solve_on_device(
 
     followed = followed_reference(humanoid, motion)
     executor = WarpExecutor(humanoid, followed.reference, followed.base, search, device=device)
-    tracked = track_clip(executor, seed=seed, retry=retry)
+    try:
+        tracked = track_clip(executor, seed=seed, retry=retry)
+        sums = [executor.sums(part.start, part.end) for part in tracked.stretches]
+    finally:
+        executor.close()
     origin = {"planner": f"mujoco_warp on {device}", "engine": f"mujoco_warp on {device}"}
     solution = as_solution(executor.planner, motion, followed, tracked, seed, origin)
     steps = round(1.0 / (KNOTS_PER_SECOND * followed.reference.substep))
     executed = []
-    for part, stretch in zip(tracked.stretches, solution.stretches, strict=True):
+    for part, stretch, of_part in zip(tracked.stretches, solution.stretches, sums, strict=True):
         frames = slice(part.start * steps, part.end * steps + 1, humanoid.substeps)
-        executed.append(ExecutedStretch(stretch, executor.sums(part.start, part.end), followed.wanted.qpos[frames]))
-    executor.close()
+        executed.append(ExecutedStretch(stretch, of_part, followed.wanted.qpos[frames]))
     return solution, executed
