@@ -1,8 +1,8 @@
 """Make a data set on a Ray cluster: `sim.collect`, with its items as Ray tasks.
 
 `python ray_jobs/collect.py --motions embedded --out DIR` starts a Ray of its own; `ray job submit --working-dir . -- python
-ray_jobs/collect.py --motions … --out DIR` uses the cluster. Same options, same bytes (unless a GPU plans, which repeats nothing to
-the bit), same way to go on after a stop as `python -m sim.collect`; `--out` must be a folder that every node sees under this name,
+ray_jobs/collect.py --motions … --out DIR` uses the cluster. Same options, same bytes (unless a GPU plans: it repeats nothing to
+the bit), same way to go on after a stop as `python -m sim.collect`; `--out` must be a folder that all nodes see under this name,
 or an address of an object store.
 """
 
