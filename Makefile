@@ -7,7 +7,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help env env38 demo test test-interpreted lint bench bench-record clean distclean
+.PHONY: help env env38 demo test test-thorough test-interpreted lint bench bench-record clean distclean
 
 VENV ?= .venv
 EXTRAS ?= demo,dev
@@ -19,8 +19,9 @@ PYTHON38 ?= python3.8 $(wildcard $(HOME)/.pyenv/versions/3.8*/bin/python3.8)
 VENV38 := .venv38
 
 # One more than the two cores of the machine that this must pass on: tests of clusters mostly wait.
-JOBS ?= 4
+JOBS ?= 3
 ARGS ?=
+PYTEST = timeout $(TEST_LIMIT) $(PY) -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder --benchmark-disable --durations 12
 # Whole run of `make test` [s]; a single test has its own limit in pyproject.toml.
 TEST_LIMIT ?= 1200
 
@@ -30,7 +31,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 help:
 	@echo "make demo   motion capture -> simulated dynamics -> solver -> forces of a trial, with a report"
-	echo "make test   the tests (not the slow ones)"
+	echo "make test   the tests (not the slow ones)   make test-thorough   gates of benchmarks, interpreted GPU code, more of clusters"
 	echo "make lint   ruff, pyright, import contracts"
 	echo "make bench  replay-and-record beside bare physics"
 	echo "make env    only the environment (.venv); the targets above call it"
@@ -42,7 +43,10 @@ demo: $(STAMP)
 	@$(PY) -m bench.demo $(ARGS)
 
 test: $(STAMP) env38
-	@timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder --benchmark-disable --durations 12 $(ARGS)
+	@$(PYTEST) -m "not slow and not thorough" $(ARGS)
+
+test-thorough: $(STAMP)
+	@$(PYTEST) -m "thorough and not slow" $(ARGS)
 
 test-interpreted: $(STAMP)
 	@NUMBA_DISABLE_JIT=1 timeout $(TEST_LIMIT) $(PY) -m pytest -q -m "not slow" -n $(JOBS) --benchmark-disable tests/kernels $(ARGS)

@@ -1,6 +1,10 @@
 """The learner's benchmark checks its contenders and counts its arithmetic."""
 
+import pytest
+
 from bench import bench_ppo
+
+pytestmark = pytest.mark.thorough
 
 
 def test_contenders_of_the_learner_are_right_and_their_arithmetic_is_counted():

@@ -6,6 +6,8 @@ import pytest
 from bench.bench_record import RecordBench, ShakenPerson
 from sim.record import RecordConfig
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_bare_and_recorded_physics_are_the_same_motion_and_all_of_it_is_recorded(threads):

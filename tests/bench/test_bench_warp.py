@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("mujoco_warp")
 from bench.bench_warp import ManyWorlds
 
-pytestmark = pytest.mark.timeout(900)  # a cold cache on a busy machine
+pytestmark = [pytest.mark.thorough, pytest.mark.timeout(900)]  # a cold cache on a busy machine
 
 
 def test_all_contenders_do_the_same_work_as_mujoco_itself():

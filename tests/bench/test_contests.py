@@ -8,6 +8,8 @@ import pytest
 from bench import bench_gather, bench_grf, bench_markers, bench_momentum, bench_windows
 from bench.harness import Case, Contender
 
+pytestmark = pytest.mark.thorough
+
 SMALL = {
     "grf": (bench_grf, {"frames": 60}),
     "momentum": (bench_momentum, {"transitions": 40}),

@@ -6,6 +6,8 @@ import pytest
 
 from bench import bench_encoder
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def contests(monkeypatch):

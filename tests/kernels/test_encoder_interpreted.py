@@ -17,6 +17,8 @@ pytest.importorskip("triton", reason="triton is not installed: the fused encoder
 from kernels.encoder import cases as pooled_cases
 from kernels.encoder.attention import cases as attention_cases
 
+pytestmark = pytest.mark.thorough
+
 CASES = [("pooled", case.name) for case in pooled_cases.TEST_CASES]
 CASES += [("attention", case.name) for case in attention_cases.TEST_CASES]
 

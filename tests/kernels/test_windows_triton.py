@@ -17,6 +17,8 @@ from kernels import windows
 from kernels.windows import triton_gpu
 from kernels.windows.cases import CASES
 
+pytestmark = pytest.mark.thorough
+
 TOLERANCE = {"float32": 1e-6, "float64": 2e-15}
 """Of the largest token: a velocity divides the rounding of two positions by the time between them."""
 

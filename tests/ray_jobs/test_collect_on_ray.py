@@ -33,7 +33,8 @@ from sim.imitate_clip import NotSavedError  # noqa: E402
 from sim.progress import read_progress  # noqa: E402
 from sim.work_items import list_clips, list_items  # noqa: E402
 
-WORKERS = pytest.mark.parametrize("workers", [1, 2, 4])
+THOROUGH = pytest.mark.thorough
+WORKERS = pytest.mark.parametrize("workers", [pytest.param(1, marks=THOROUGH), 2, pytest.param(4, marks=THOROUGH)])
 pytestmark = pytest.mark.timeout(600)
 
 

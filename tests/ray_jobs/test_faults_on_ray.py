@@ -28,7 +28,8 @@ from shard_files import shard_files  # noqa: E402
 from ray_jobs.cluster import RayConfig, connect  # noqa: E402
 from ray_jobs.ray_pool import RayPool  # noqa: E402
 
-WORKERS = pytest.mark.parametrize("workers", [1, 2, 4])
+THOROUGH = pytest.mark.thorough
+WORKERS = pytest.mark.parametrize("workers", [pytest.param(1, marks=THOROUGH), 2, pytest.param(4, marks=THOROUGH)])
 pytestmark = pytest.mark.timeout(600)
 
 

@@ -129,6 +129,7 @@ def test_a_plan_starts_from_the_one_before_shifted_by_a_knot(executor):
     np.testing.assert_array_equal(states[:, 1:100], executor.sums(0, 2).qpos[0, ::2])
 
 
+@pytest.mark.thorough
 def test_two_stretches_of_a_clip_are_recorded_at_their_times_and_what_failed_is_not(coarse, followed, monkeypatch):
     """Knot 6 fails always, knot 12 once: back and back again, then a new stretch; both are their open-loop roll-outs."""
     executor = WarpExecutor(coarse, followed.reference, followed.base, SEARCH, device="cpu")
