@@ -103,6 +103,7 @@ def test_a_killed_node_takes_its_records_along_and_they_are_made_again(tmp_path,
     assert shard_files(tmp_path / "set") == undisturbed
 
 
+@THOROUGH
 def test_a_machine_whose_memory_is_full_ends_the_collection_in_words(tmp_path):
     """Ray kills what works there, and by itself would begin it again without end."""
     full = {
@@ -122,7 +123,7 @@ def test_a_machine_whose_memory_is_full_ends_the_collection_in_words(tmp_path):
     assert last.startswith("collect: a shard without records: ") and advice in last
 
 
-@pytest.mark.parametrize("token", ["", TOKEN[::-1]])
+@pytest.mark.parametrize("token", ["", pytest.param(TOKEN[::-1], marks=THOROUGH)])
 def test_a_cluster_that_refuses_the_token_is_explained(tmp_path, head, token):
     environment = os.environ | {"RAY_AUTH_TOKEN": token, "HOME": str(tmp_path)}
     done = subprocess.run(

@@ -57,6 +57,7 @@ def test_options_that_training_does_not_have_are_refused(tmp_path, vary, message
         sweep.plan(sweep.Config(data=tmp_path, out=tmp_path, vary=(vary,)))
 
 
+@pytest.mark.thorough
 def test_a_sweep_goes_on_compares_and_leaves_alone_what_is_finished(data, tmp_path):
     """Of three runs one is finished and one has its last checkpoint only, which gives the weights it had before."""
     config = sweep.Config(

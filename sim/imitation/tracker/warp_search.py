@@ -168,5 +168,6 @@ def damped_steps(
     scale = gram.trace() / rows
     identity = torch.eye(len(gram), device=gram.device)
     damped = torch.stack([gram + value * scale * identity for value in damping])
-    weights = torch.linalg.solve(damped, slope.expand(len(damping), -1))
+    factor, _ = torch.linalg.cholesky_ex(damped)
+    weights = torch.cholesky_solve(slope[:, None].expand(len(damping), -1, 1), factor)[..., 0]
     return -(weights if is_wide else weights @ changes.T) @ deviations
