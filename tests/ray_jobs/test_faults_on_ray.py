@@ -108,7 +108,7 @@ def test_a_machine_whose_memory_is_full_ends_the_collection_in_words(tmp_path):
     """Ray kills what works there, and by itself would begin it again without end."""
     full = {
         "RAY_memory_usage_threshold": "0.01",
-        "RAY_memory_monitor_refresh_ms": "100",
+        "RAY_memory_monitor_refresh_ms": "20",
         "RAY_task_oom_retry_delay_base_ms": "1",
     }
     done = subprocess.run(
