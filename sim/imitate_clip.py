@@ -224,7 +224,7 @@ def _require_planner(name: str) -> None:
     try:
         find_planner(name)
     except (ValueError, RuntimeError) as error:
-        raise NoDeviceError(f"planner: {error}".replace("planner: planner: ", "planner: ")) from error
+        raise NoDeviceError(f"planner: {error}") from error
 
 
 def _dropped(item: WorkItem, reason: str, seconds: float, motion: Motion | None = None) -> Dropped:

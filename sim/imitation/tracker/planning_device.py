@@ -25,7 +25,7 @@ def find_planner(name: str) -> Any:
 
         if not torch.cuda.is_available():
             raise RuntimeError(
-                f"planner: expected a build of torch with CUDA for {name!r}, found torch {torch.__version__}, which sees no GPU; "
+                f"torch: expected a build with CUDA for {name!r}, found {torch.__version__}, which sees no GPU; "
                 "install one, or plan on `cpu`"
             )
     return device
